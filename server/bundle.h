@@ -1,0 +1,88 @@
+/* A bundle: one dispatch of a session's requests to other cores, from its making to its replies.
+ *
+ * Made whole by the home core, in one allocation that holds the items, their arguments and room for
+ * replies; never changed by two threads at once:
+ *   hop    all items on one other shard: travels there and back over the mesh
+ *   split  items (or their parts) on several shards: published in the order log; each participant runs
+ *          its part when it reaches the entry; the last to finish sends the bundle home
+ *   cross  one item that needs several shards at once: each participant that reaches the entry stops;
+ *          the last to arrive runs it and releases the others
+ *
+ * Hand-over: `pending` counts participants that have not finished (split) or arrived (cross). Each
+ * subtracts one with acquire-release; whoever brings it to 0 sees all that the others wrote, and alone
+ * goes on. After its subtraction a participant that was not last never looks at the bundle again.
+ *
+ * Ids of memory: the bundle and its reply room are allocated and freed by the home core; a part whose
+ * replies outgrow the room moves to memory of the core that ran it, freed by the home core. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "server/core.h"
+
+#define BUNDLE_ITEMS_MAX 512
+#define BUNDLE_SHARD_MANY UINT32_MAX
+
+enum bundle_kind { BUNDLE_HOP, BUNDLE_SPLIT, BUNDLE_CROSS };
+
+/* One participant's share of the result of a split item. */
+struct bundle_section {
+    size_t size;   /* bytes in its part's out */
+    int64_t value; /* call.value */
+    uint32_t errors;
+};
+
+struct bundle_item {
+    const struct command *command;
+    const struct slice *argv;
+    uint32_t argc;
+    uint32_t shard;      /* or BUNDLE_SHARD_MANY */
+    size_t size;         /* bytes of its reply in its shard's part */
+    /* BUNDLE_SHARD_MANY: */
+    uint32_t key_count;
+    uint16_t *key_shards; /* shard of each key in turn; NULL: a part on every shard */
+    uint32_t *item_sizes; /* reply size of each key (SPLIT_ITEMS) */
+    struct bundle_section *sections; /* by rank of participant */
+};
+
+struct bundle_part {
+    struct buf out;
+} __attribute__((aligned(64)));
+
+struct bundle {
+    struct core_message message; /* first */
+    enum bundle_kind kind;
+    uint32_t home;
+    uint32_t db;
+    unsigned protocol;
+    bool no_touch;
+    struct session *session;
+    struct bundle *next;       /* in the home core's deferred list */
+    struct core_mask mask;     /* participants */
+    uint32_t part_count;
+    uint32_t item_count;
+    struct bundle_item *items;
+    struct bundle_part *parts; /* by rank of participant */
+    _Atomic uint32_t pending;
+};
+
+/* Makes a bundle of `count` routed requests of a session, parsed from `source`. `copy`: those bytes do
+ * not outlive the iteration and are copied; else they stay good until the bundle is done (the pinned
+ * query buffer). Arguments outside of `source` (an inline command's) are always copied. */
+struct bundle *bundle_create(struct core *c, struct session *s, enum bundle_kind kind,
+                             const struct core_mask *mask, const struct request *requests,
+                             uint32_t count, struct slice source, bool copy);
+void bundle_destroy(struct bundle *b);
+
+/* Sends it on its way (or defers it, when the order log has no room). */
+void bundle_dispatch(struct core *c, struct bundle *b);
+/* Publishes deferred bundles as far as there is room. */
+void bundle_dispatch_deferred(struct core *c);
+
+/* Step 2: acts on one entry of the order log. */
+void bundle_act(struct core *c, struct bundle *b, uint64_t ticket);
+/* Step 3: runs a hop that has arrived, and sends it back. */
+void bundle_run_hop(struct core *c, struct bundle *b);
+
+/* At home: writes all replies in request order. */
+void bundle_write_replies(struct core *c, struct bundle *b, struct session *s);

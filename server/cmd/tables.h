@@ -1,0 +1,13 @@
+/* The families of the server room: commands on sessions and on the whole server. Those on data are in
+ * shard/command.h. Each array ends with a row without a name; server/registry_families.c lists all. */
+#pragma once
+
+#include "shard/command.h"
+
+extern const struct command connection_commands[];
+extern const struct command client_commands[];
+extern const struct command command_commands[];
+extern const struct command server_commands[];
+extern const struct command config_commands[];
+extern const struct command info_commands[];
+extern const struct command debug_commands[];

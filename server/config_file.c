@@ -1,0 +1,348 @@
+/* Where values come from at start: files, what they include, standard input, the command line.
+ *
+ * A reader is one source being read; an include opens another within it. The first mistake ends
+ * the reading, with a message that begins with its place ("lasca.conf:12: ", "command line: ").
+ *
+ * What leaves this process's memory (opening files, moving to `dir`) happens only when the reader
+ * is not pure, so that config_parse can be fed anything. */
+#include "server/config_option.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "proto/mem.h"
+
+#define INCLUDE_DEPTH_MAX 16
+#define FILE_SIZE_MAX (16u << 20) /* a device or a data file named by mistake ends here */
+
+struct reader {
+    struct config *config;
+    const char *name; /* of the file, as it was given; NULL: the command line */
+    uint32_t line;
+    uint32_t depth;   /* files open around this one */
+    bool pure;
+    char *error;
+    size_t error_size;
+};
+
+static bool read_file(const struct reader *from, const char *path);
+
+static const char *dashes(const struct reader *r)
+{
+    return r->name ? "" : "--";
+}
+
+static void begin_error(const struct reader *r, struct buf *text)
+{
+    buf_init(text);
+    if (r->name)
+        buf_printf(text, "%s:%u: ", r->name, r->line);
+    else
+        buf_append_text(text, "command line: ");
+}
+
+static bool end_error(const struct reader *r, struct buf *text)
+{
+    config_error_take(text, r->error, r->error_size);
+    return false;
+}
+
+__attribute__((format(printf, 2, 3))) static bool fail(const struct reader *r, const char *format,
+                                                       ...)
+{
+    char message[CONFIG_ERROR_SIZE];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    struct buf text;
+    begin_error(r, &text);
+    buf_append_text(&text, message);
+    return end_error(r, &text);
+}
+
+#define SHOWN_MAX 100
+
+static bool fail_unknown(const struct reader *r, struct slice name)
+{
+    const char *d = dashes(r);
+    int shown = name.size < SHOWN_MAX ? (int)name.size : SHOWN_MAX;
+    const char *equals = name.size ? memchr(name.data, '=', name.size) : NULL;
+    if (equals) {
+        struct slice before = {name.data, (size_t)(equals - name.data)};
+        const struct config_option *o = config_option_find(before);
+        if (o)
+            return fail(r, "unknown option '%s%.*s': write %s%s %.*s", d, shown, name.data, d,
+                        o->name, shown - (int)before.size - 1, equals + 1);
+    }
+    const struct config_option *near = config_option_nearest(name);
+    if (near)
+        return fail(r, "unknown option '%s%.*s': did you mean '%s%s'?", d, shown, name.data, d,
+                    near->name);
+    return fail(r, "unknown option '%s%.*s': conf/lasca.conf lists those there are", d, shown,
+                name.data);
+}
+
+static bool enter_directory(const struct reader *r)
+{
+    const char *dir = r->config->dir;
+    if (chdir(dir) == 0)
+        return true;
+    return fail(r, "%sdir '%.*s': %s", dashes(r), SHOWN_MAX, dir, strerror(errno));
+}
+
+static bool set_option(const struct reader *r, const struct config_option *o,
+                       const struct slice *words, uint32_t count)
+{
+    struct config_fault fault = {.kind = FAULT_COUNT};
+    if (count > 0 || o->flags & OPTION_NO_WORDS)
+        fault = config_value_set(o, r->config, words, count);
+    if (fault.kind != FAULT_NONE) {
+        struct buf text;
+        begin_error(r, &text);
+        config_fault_explain(o, &fault, dashes(r), &text);
+        return end_error(r, &text);
+    }
+    return r->pure || !(o->flags & OPTION_DIRECTORY) || enter_directory(r);
+}
+
+/* The option's value is one word that holds several: "normal 0 0 0". */
+static bool set_nested(const struct reader *r, const struct config_option *o, struct slice value)
+{
+    struct config_words words;
+    if (!config_words_split(&words, value))
+        return fail(r, "%s%s: unbalanced quotes within its value", dashes(r), o->name);
+    bool ok = set_option(r, o, words.items, words.count);
+    config_words_deinit(&words);
+    return ok;
+}
+
+/* A wildcard that matches nothing is no mistake: a directory of fragments may be empty. */
+static bool include_matching(const struct reader *r, const char *pattern)
+{
+    glob_t found;
+    if (glob(pattern, 0, NULL, &found) != 0)
+        return true;
+    bool ok = true;
+    for (size_t i = 0; ok && i < found.gl_pathc; i++)
+        ok = read_file(r, found.gl_pathv[i]);
+    globfree(&found);
+    return ok;
+}
+
+static bool include(const struct reader *r, const struct slice *words, uint32_t count)
+{
+    if (count != 1)
+        return fail(r, "%sinclude wants one path, got %u", dashes(r), count);
+    if (r->pure)
+        return fail(r, "%sinclude is not possible here", dashes(r));
+    char *path = config_string_copy(words[0]);
+    bool ok;
+    if (r->depth >= INCLUDE_DEPTH_MAX)
+        ok = fail(r, "include '%.*s': more than %d files deep: does a file include itself?",
+                  SHOWN_MAX, path, INCLUDE_DEPTH_MAX);
+    else if (strpbrk(path, "*?["))
+        ok = include_matching(r, path);
+    else
+        ok = read_file(r, path);
+    mem_free(path);
+    return ok;
+}
+
+/* A line, or an option of the command line with its values. */
+static bool read_words(const struct reader *r, const struct slice *words, uint32_t count)
+{
+    if (slice_is(words[0], "include"))
+        return include(r, words + 1, count - 1);
+    const struct config_option *o = config_option_find(words[0]);
+    if (!o)
+        return fail_unknown(r, words[0]);
+    if (o->flags & OPTION_MANY && count == 2 && words[1].size)
+        return set_nested(r, o, words[1]);
+    return set_option(r, o, words + 1, count - 1);
+}
+
+static struct slice trim(struct slice s)
+{
+    while (s.size && strchr(" \t\r", s.data[0]) && s.data[0])
+        s = (struct slice){s.data + 1, s.size - 1};
+    while (s.size && strchr(" \t\r", s.data[s.size - 1]) && s.data[s.size - 1])
+        s.size--;
+    return s;
+}
+
+static bool read_line(const struct reader *r, struct slice line)
+{
+    line = trim(line);
+    if (!line.size || line.data[0] == '#')
+        return true;
+    struct config_words words;
+    if (!config_words_split(&words, line))
+        return fail(r, "unbalanced quotes: a value in quotes must end with one, before a blank");
+    bool ok = !words.count || read_words(r, words.items, words.count);
+    config_words_deinit(&words);
+    return ok;
+}
+
+static bool read_text(struct reader *r, struct slice text)
+{
+    while (text.size) {
+        const char *end = memchr(text.data, '\n', text.size);
+        size_t size = end ? (size_t)(end - text.data) : text.size;
+        r->line++;
+        if (!read_line(r, (struct slice){text.data, size}))
+            return false;
+        size += end != NULL;
+        text = (struct slice){text.data + size, text.size - size};
+    }
+    return true;
+}
+
+bool config_parse(struct config *c, struct slice text, const char *name, char *error,
+                  size_t error_size)
+{
+    struct reader r = {.config = c, .name = name, .pure = true, .error = error,
+                       .error_size = error_size};
+    return read_text(&r, text);
+}
+
+/* All of an open file. `from` is where it was asked for. */
+static bool slurp(const struct reader *from, int fd, const char *path, struct buf *text)
+{
+    ssize_t n;
+    do {
+        char *to = buf_reserve(text, 64 * 1024);
+        n = read(fd, to, 64 * 1024);
+        if (n > 0)
+            text->size += (size_t)n;
+        if (text->size > FILE_SIZE_MAX)
+            return fail(from, "'%.*s' is larger than %u bytes: is it a configuration?", SHOWN_MAX,
+                        path, FILE_SIZE_MAX);
+    } while (n > 0 || (n < 0 && errno == EINTR));
+    if (n < 0)
+        return fail(from, "cannot read '%.*s': %s", SHOWN_MAX, path, strerror(errno));
+    return true;
+}
+
+static bool read_descriptor(const struct reader *from, int fd, const char *path)
+{
+    struct reader r = *from;
+    r.name = path;
+    r.line = 0;
+    r.depth = from->depth + 1;
+    struct buf text;
+    buf_init(&text);
+    bool ok = slurp(from, fd, path, &text) && read_text(&r, buf_slice(&text));
+    buf_deinit(&text);
+    return ok;
+}
+
+static bool read_file(const struct reader *from, const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return fail(from, "cannot open '%.*s': %s", SHOWN_MAX, path, strerror(errno));
+    bool ok = read_descriptor(from, fd, path);
+    close(fd);
+    return ok;
+}
+
+/* "-" stands for standard input where it is the first or the last argument. */
+static bool is_stdin(int argc, char **argv, int i)
+{
+    return strcmp(argv[i], "-") == 0 && (i == 1 || i == argc - 1);
+}
+
+static bool is_option(const char *arg)
+{
+    return arg[0] == '-' && arg[1] == '-';
+}
+
+/* One option: argv[*at] is "--name", or name and values in one argument, "--name value". The
+ * arguments up to the next "--" are more values; the first value may itself begin with "--", but
+ * save's may not, so that a bare --save means save "". Leaves *at on what follows. */
+static bool read_option(const struct reader *r, int argc, char **argv, int *at)
+{
+    struct config_words head;
+    const char *name = argv[(*at)++];
+    if (!is_option(name))
+        return fail(r, "'%.*s' is not an option: write --name value", SHOWN_MAX, name);
+    if (!config_words_split(&head, slice_of(name + 2)))
+        return fail(r, "unbalanced quotes in '%.*s'", SHOWN_MAX, name);
+    uint32_t count = head.count;
+    struct slice *words = mem_alloc((count + (size_t)argc) * sizeof words[0]);
+    if (count)
+        memcpy(words, head.items, count * sizeof words[0]);
+    bool any = count != 1 || slice_is(words[0], "save");
+    while (*at < argc && !is_stdin(argc, argv, *at) && !(any && is_option(argv[*at]))) {
+        words[count++] = slice_of(argv[(*at)++]);
+        any = true;
+    }
+    bool ok = count && head.count ? read_words(r, words, count)
+                                  : fail(r, "'--' names no option: write --name value");
+    mem_free(words);
+    config_words_deinit(&head);
+    return ok;
+}
+
+static bool read_options(const struct reader *r, int argc, char **argv, int at)
+{
+    while (at < argc) {
+        if (is_stdin(argc, argv, at))
+            at++;
+        else if (!read_option(r, argc, argv, &at))
+            return false;
+    }
+    return true;
+}
+
+/* A path that stays right when `dir` moves the process. */
+static char *absolute_path(const char *path)
+{
+    char at[PATH_MAX];
+    if (path[0] == '/' || !getcwd(at, sizeof at))
+        return config_string_copy(slice_of(path));
+    while (path[0] == '.' && path[1] == '/')
+        path += 2;
+    struct buf joined;
+    buf_init(&joined);
+    buf_printf(&joined, "%s/%s", strcmp(at, "/") == 0 ? "" : at, path);
+    char *absolute = config_string_copy(buf_slice(&joined));
+    buf_deinit(&joined);
+    return absolute;
+}
+
+static bool read_sources(const struct reader *r, int argc, char **argv)
+{
+    int at = 1;
+    if (argc > 1 && argv[1][0] != '-') {
+        mem_free(r->config->config_file);
+        r->config->config_file = absolute_path(argv[1]);
+        at = 2;
+        if (!read_file(r, argv[1]))
+            return false;
+    }
+    bool with_stdin = (argc > 1 && is_stdin(argc, argv, 1)) ||
+                      (argc > 1 && is_stdin(argc, argv, argc - 1));
+    if (with_stdin && !read_descriptor(r, STDIN_FILENO, "standard input"))
+        return false;
+    return read_options(r, argc, argv, at);
+}
+
+bool config_load(struct config *c, int argc, char **argv, char *error, size_t error_size)
+{
+    struct reader r = {.config = c, .error = error, .error_size = error_size};
+    if (!read_sources(&r, argc, argv))
+        return false;
+    char at[PATH_MAX];
+    if (getcwd(at, sizeof at)) {
+        mem_free(c->dir);
+        c->dir = config_string_copy(slice_of(at));
+    }
+    return true;
+}

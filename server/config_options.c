@@ -1,0 +1,213 @@
+/* The table of options. To add one: a field in struct config, a row here, and the text of
+ * conf/lasca.conf anew (test/server/config_test.c says how).
+ *
+ * Names, defaults, bounds and what CONFIG SET may change are Redis 7.2's where the option is
+ * Redis's, but for what is settled when the cores start here: bind and port. */
+#include "server/config_option.h"
+
+#include "net/ring.h"
+#include "shard/keyspace.h"
+
+/* The offset of a field, after a check that it has the type its row's kind will store. */
+#define FIELD(member, kind)                                                                        \
+    (offsetof(struct config, member) +                                                             \
+     0 * sizeof(char[__builtin_types_compatible_p(                                                 \
+                         __typeof__(((struct config *)0)->member), kind) ? 1 : -1]))
+
+#define BOOL_FIELD(member) OPTION_BOOL, FIELD(member, bool)
+#define INTEGER_FIELD(member) OPTION_INTEGER, FIELD(member, int64_t)
+#define MEMORY_FIELD(member) OPTION_MEMORY, FIELD(member, int64_t)
+#define ENUM_FIELD(member) OPTION_ENUM, FIELD(member, int)
+#define STRING_FIELD(member) OPTION_STRING, FIELD(member, char *)
+
+#define MB (INT64_C(1) << 20)
+
+/* In the order in which Redis lists them in its error. */
+static const struct option_name policies[] = {
+    {"volatile-lru", POLICY_VOLATILE_LRU},
+    {"volatile-lfu", POLICY_VOLATILE_LFU},
+    {"volatile-random", POLICY_VOLATILE_RANDOM},
+    {"volatile-ttl", POLICY_VOLATILE_TTL},
+    {"allkeys-lru", POLICY_ALLKEYS_LRU},
+    {"allkeys-lfu", POLICY_ALLKEYS_LFU},
+    {"allkeys-random", POLICY_ALLKEYS_RANDOM},
+    {"noeviction", POLICY_NOEVICTION},
+    {NULL, 0},
+};
+
+static const struct option_name log_levels[] = {
+    {"debug", LOG_DEBUG},     {"verbose", LOG_VERBOSE}, {"notice", LOG_NOTICE},
+    {"warning", LOG_WARNING}, {"nothing", LOG_NOTHING}, {NULL, 0},
+};
+
+static const struct option_name debug_access[] = {
+    {"no", DEBUG_NO}, {"yes", DEBUG_YES}, {"local", DEBUG_LOCAL}, {NULL, 0},
+};
+
+static const struct option_name backends[] = {
+    {"auto", RING_AUTO}, {"io_uring", RING_URING}, {"epoll", RING_EPOLL}, {NULL, 0},
+};
+
+static const struct config_option options[] = {
+    {"bind", OPTION_BIND, 0, "* -::*", .flags = OPTION_MANY, .section = "Network",
+     .text = "The addresses to listen on: at most 16, IPv4 or IPv6, separated by blanks. An "
+             "address that begins with '-' may be unavailable; any other that is stops the "
+             "start. '*' is every IPv4 address, '::*' every IPv6 address, \"\" none.\n"
+             "As long as protected-mode is on and no password is set, only clients on this "
+             "host are served, whatever the addresses."},
+    {"port", INTEGER_FIELD(port), "6379", 0, 65535,
+     .text = "The TCP port. 0: do not listen on TCP."},
+    {"protected-mode", BOOL_FIELD(protected_mode), "yes", .flags = OPTION_MUTABLE,
+     .text = "With yes, and while requirepass is empty, connections from other hosts are "
+             "refused with an error that names the cures. Say no only where nobody else can "
+             "reach the port."},
+    {"tcp-backlog", INTEGER_FIELD(tcp_backlog), "511", 0, INT32_MAX,
+     .text = "How many connections may wait to be accepted. The kernel lowers it to "
+             "/proc/sys/net/core/somaxconn."},
+    {"tcp-keepalive", INTEGER_FIELD(tcp_keepalive), "300", 0, INT32_MAX, .flags = OPTION_MUTABLE,
+     .text = "After so many idle seconds the kernel probes whether a client is still there. 0: "
+             "it never does."},
+    {"timeout", INTEGER_FIELD(timeout), "0", 0, INT32_MAX, .flags = OPTION_MUTABLE,
+     .text = "A client that has sent nothing for so many seconds is disconnected. 0: never."},
+    {"maxclients", INTEGER_FIELD(maxclients), "10000", 1, UINT32_MAX, .flags = OPTION_MUTABLE,
+     .text = "How many clients may be connected at once; one more is told an error and "
+             "disconnected. The limit on open files (ulimit -n) must be somewhat higher."},
+    {"io-backend", ENUM_FIELD(io_backend), "auto", .names = backends,
+     .text = "How sockets are driven. auto is io_uring where the kernel allows it, else epoll. "
+             "io_uring refuses to start where it is not allowed, as under Docker's default "
+             "seccomp profile."},
+
+    {"shards", INTEGER_FIELD(shards), "0", 0, SHARD_COUNT_MAX, .section = "Cores",
+     .text = "How many threads serve, each with its own part of the keys. 0: one for each CPU "
+             "that this process may use, by its affinity and its cgroup's CPU quota."},
+    {"pin-cores", BOOL_FIELD(pin_cores), "yes",
+     .text = "Keep each of those threads on a CPU of its own. Say no where other busy "
+             "processes share the CPUs."},
+
+    {"databases", INTEGER_FIELD(databases), "16", 1, INT32_MAX, .section = "Data",
+     .text = "How many databases SELECT can choose from, numbered from 0."},
+    {"maxmemory-policy", ENUM_FIELD(maxmemory_policy), "noeviction", .names = policies,
+     .flags = OPTION_MUTABLE,
+     .text = "Which use of keys is recorded: with an lfu policy how often each is used (OBJECT "
+             "FREQ), else how long ago (OBJECT IDLETIME). No key is evicted in this version."},
+    {"lfu-log-factor", INTEGER_FIELD(lfu_log_factor), "10", 0, INT32_MAX, .flags = OPTION_MUTABLE,
+     .text = "How slowly the counter of a key's use grows: with 10 about a million uses "
+             "saturate it, with 0 every use counts until it is full at 255."},
+    {"lfu-decay-time", INTEGER_FIELD(lfu_decay_time), "1", 0, INT32_MAX, .flags = OPTION_MUTABLE,
+     .text = "After so many minutes without use that counter falls by one. 0: it does not fall."},
+    {"active-expire-effort", INTEGER_FIELD(active_expire_effort), "1", 1, 10,
+     .flags = OPTION_MUTABLE,
+     .text = "How much CPU time goes into removing expired keys that nobody asks for. More "
+             "effort keeps fewer of them in memory."},
+    {"proto-max-bulk-len", MEMORY_FIELD(proto_max_bulk_len), "512mb", MB, INT64_MAX,
+     .flags = OPTION_MUTABLE,
+     .text = "The longest argument of a command, and the longest string value."},
+
+    {"requirepass", STRING_FIELD(requirepass), "\"\"", .flags = OPTION_MUTABLE,
+     .section = "Clients",
+     .text = "The password that clients give with AUTH or HELLO. \"\": none is asked. The "
+             "server is fast, and so is guessing: take a long one."},
+    {"client-query-buffer-limit", MEMORY_FIELD(client_query_buffer_limit), "1gb", MB, INT64_MAX,
+     .flags = OPTION_MUTABLE,
+     .text = "A client whose requests not yet executed take more memory than this is "
+             "disconnected."},
+    {"client-output-buffer-limit", OPTION_OUTPUT_LIMITS, 0,
+     "normal 0 0 0 replica 256mb 64mb 60 pubsub 32mb 8mb 60", .flags = OPTION_MUTABLE | OPTION_MANY,
+     .text = "A client that does not read its replies is disconnected when they take more "
+             "memory than the hard limit, or for some seconds without a break more than the "
+             "soft limit. Groups of class (normal, replica or pubsub), hard limit, soft limit "
+             "and those seconds; 0 is no limit, a class not named keeps its limits."},
+    {"enable-debug-command", ENUM_FIELD(enable_debug_command), "no", .names = debug_access,
+     .text = "Whether DEBUG may be used: by nobody, by everyone, or from this host only "
+             "(local). It can stop the server."},
+
+    {"loglevel", ENUM_FIELD(log_level), "notice", .names = log_levels, .flags = OPTION_MUTABLE,
+     .section = "Process",
+     .text = "The least important messages to log: debug is for developers, notice suits "
+             "production, nothing logs nothing."},
+    {"logfile", STRING_FIELD(logfile), "\"\"",
+     .text = "The file that the log is appended to, relative to dir. It may be renamed at any "
+             "time: the next message begins a new one. \"\": standard output."},
+    {"dir", STRING_FIELD(dir), "./", .flags = OPTION_PROTECTED | OPTION_DIRECTORY,
+     .text = "The working directory. The server moves there when it reads this line, so "
+             "relative paths in later lines start from it."},
+    {"save", STRING_FIELD(save), "\"\"", .flags = OPTION_MUTABLE | OPTION_MANY | OPTION_NO_WORDS,
+     .only = "", .only_reason = "this version does not write snapshots",
+     .text = "When to write a snapshot. This version writes none, and accepts only \"\"."},
+    {"appendonly", BOOL_FIELD(appendonly), "no", .flags = OPTION_MUTABLE, .only = "no",
+     .only_reason = "this version does not write an append-only file",
+     .text = "Whether to log writes to an append-only file. This version does not, and accepts "
+             "only no."},
+    {"daemonize", BOOL_FIELD(daemonize), "no", .only = "no",
+     .only_reason = "this version stays in the foreground, under a service manager or a shell's &",
+     .text = "Whether to go to the background. This version does not, and accepts only no: run "
+             "it under a service manager."},
+};
+
+uint32_t config_option_count(void)
+{
+    return sizeof options / sizeof options[0];
+}
+
+const struct config_option *config_option_at(uint32_t i)
+{
+    return &options[i];
+}
+
+const struct config_option *config_option_find(struct slice name)
+{
+    for (uint32_t i = 0; i < config_option_count(); i++) {
+        if (slice_is(name, options[i].name))
+            return &options[i];
+    }
+    return NULL;
+}
+
+#define DISTANCE_NAME_MAX 40
+
+static unsigned lower(unsigned a, unsigned b)
+{
+    return a < b ? a : b;
+}
+
+static char fold(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+}
+
+/* Edits from a to b: a letter added, dropped or replaced, or two neighbours swapped (optimal
+ * string alignment: Damerau 1964, in the restricted form that edits no part twice). Both are at
+ * most DISTANCE_NAME_MAX long. d[i][j] is the distance of a's first i letters from b's first j. */
+static unsigned edit_distance(struct slice a, struct slice b)
+{
+    unsigned d[DISTANCE_NAME_MAX + 1][DISTANCE_NAME_MAX + 1];
+    for (unsigned i = 0; i <= a.size; i++)
+        d[i][0] = i;
+    for (unsigned j = 0; j <= b.size; j++)
+        d[0][j] = j;
+    for (unsigned i = 1; i <= a.size; i++) {
+        for (unsigned j = 1; j <= b.size; j++) {
+            char x = fold(a.data[i - 1]), y = fold(b.data[j - 1]);
+            d[i][j] = lower(lower(d[i - 1][j], d[i][j - 1]) + 1, d[i - 1][j - 1] + (x != y));
+            if (i > 1 && j > 1 && x == fold(b.data[j - 2]) && fold(a.data[i - 2]) == y)
+                d[i][j] = lower(d[i][j], d[i - 2][j - 2] + 1);
+        }
+    }
+    return d[a.size][b.size];
+}
+
+const struct config_option *config_option_nearest(struct slice name)
+{
+    if (name.size > DISTANCE_NAME_MAX)
+        return NULL;
+    const struct config_option *nearest = NULL;
+    unsigned least = (unsigned)name.size / 3 + 1; /* more edits than this: another word */
+    for (uint32_t i = 0; i < config_option_count(); i++) {
+        unsigned distance = edit_distance(name, slice_of(options[i].name));
+        if (distance < least || (distance == least && !nearest)) {
+            least = distance;
+            nearest = &options[i];
+        }
+    }
+    return nearest;
+}

@@ -1,0 +1,267 @@
+/* An option's value: from words to its field in struct config, and back to text.
+ *
+ * Owned memory: strings and the bind list. Everything else of a field is plain and copied with the
+ * struct. */
+#include "server/config_option.h"
+
+#include <assert.h>
+#include <inttypes.h>
+
+#include "proto/mem.h"
+#include "proto/number.h"
+
+/* CONFIG GET's names of the classes of output_limits, and what else is understood for them. */
+static const char *const limit_classes[] = {"normal", "slave", "pubsub"};
+#define LIMIT_CLASSES 3
+
+static void *field(const struct config_option *o, const struct config *c)
+{
+    return (char *)(uintptr_t)c + o->offset;
+}
+
+char *config_string_copy(struct slice s)
+{
+    char *copy = mem_alloc(s.size + 1);
+    if (s.size)
+        memcpy(copy, s.data, s.size);
+    copy[s.size] = '\0';
+    return copy;
+}
+
+static enum fault_kind set_bool(bool *to, struct slice word)
+{
+    if (!slice_is(word, "yes") && !slice_is(word, "no"))
+        return FAULT_BOOL;
+    *to = slice_is(word, "yes");
+    return FAULT_NONE;
+}
+
+static enum fault_kind set_integer(const struct config_option *o, int64_t *to, struct slice word)
+{
+    int64_t value;
+    if (!number_parse_integer(word, &value))
+        return FAULT_INTEGER;
+    if (value < o->min || value > o->max)
+        return FAULT_RANGE;
+    *to = value;
+    return FAULT_NONE;
+}
+
+static enum fault_kind set_memory(const struct config_option *o, int64_t *to, struct slice word)
+{
+    uint64_t bytes;
+    if (!number_parse_memory(word, &bytes))
+        return FAULT_MEMORY;
+    if (bytes > (uint64_t)o->max || bytes < (uint64_t)o->min)
+        return FAULT_RANGE;
+    *to = (int64_t)bytes;
+    return FAULT_NONE;
+}
+
+static enum fault_kind set_enum(const struct config_option *o, int *to, struct slice word)
+{
+    for (const struct option_name *n = o->names; n->name; n++) {
+        if (slice_is(word, n->name)) {
+            *to = n->value;
+            return FAULT_NONE;
+        }
+    }
+    return FAULT_ENUM;
+}
+
+static void set_string(char **to, const struct slice *words, uint32_t count)
+{
+    struct buf joined;
+    buf_init(&joined);
+    for (uint32_t i = 0; i < count; i++) {
+        if (i)
+            buf_append(&joined, " ", 1);
+        buf_append_slice(&joined, words[i]);
+    }
+    mem_free(*to);
+    *to = config_string_copy(buf_slice(&joined));
+    buf_deinit(&joined);
+}
+
+static void free_bind(struct config *c)
+{
+    for (uint32_t i = 0; i < c->bind_count; i++)
+        mem_free(c->bind[i]);
+    c->bind_count = 0;
+}
+
+/* Whether it is an address only the kernel can say. What no address or name has is refused here, so
+ * that the list, printed with blanks between, reads back as it was. */
+static bool may_be_address(struct slice word)
+{
+    for (size_t i = 0; i < word.size; i++) {
+        char c = word.data[i];
+        if (c <= ' ' || c > '~' || c == '"' || c == '\'')
+            return false;
+    }
+    return word.size > 0;
+}
+
+static struct config_fault set_bind(struct config *c, const struct slice *words, uint32_t count)
+{
+    if (count > CONFIG_BIND_MAX)
+        return (struct config_fault){FAULT_BIND_COUNT, words[CONFIG_BIND_MAX], count};
+    if (count == 1 && words[0].size == 0)
+        count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!may_be_address(words[i]))
+            return (struct config_fault){FAULT_BIND_ADDRESS, words[i], count};
+    }
+    free_bind(c);
+    for (uint32_t i = 0; i < count; i++)
+        c->bind[c->bind_count++] = config_string_copy(words[i]);
+    return (struct config_fault){.kind = FAULT_NONE};
+}
+
+static int limit_class(struct slice word)
+{
+    if (slice_is(word, "replica"))
+        word = slice_of("slave");
+    for (int i = 0; i < LIMIT_CLASSES; i++) {
+        if (slice_is(word, limit_classes[i]))
+            return i;
+    }
+    return -1;
+}
+
+/* Groups of class, hard, soft, seconds; classes not named keep their limits. */
+static struct config_fault set_limits(struct config *c, const struct slice *words, uint32_t count)
+{
+    if (count % 4)
+        return (struct config_fault){FAULT_LIMIT_COUNT, words[0], count};
+    for (uint32_t i = 0; i < count; i += 4) {
+        int class = limit_class(words[i]);
+        if (class < 0)
+            return (struct config_fault){FAULT_LIMIT_CLASS, words[i], count};
+        struct config_output_limit limit;
+        if (!number_parse_memory(words[i + 1], &limit.hard))
+            return (struct config_fault){FAULT_LIMIT_VALUE, words[i + 1], count};
+        if (!number_parse_memory(words[i + 2], &limit.soft))
+            return (struct config_fault){FAULT_LIMIT_VALUE, words[i + 2], count};
+        if (!number_parse_unsigned(words[i + 3], &limit.soft_s) || limit.soft_s > INT32_MAX)
+            return (struct config_fault){FAULT_LIMIT_VALUE, words[i + 3], count};
+        c->output_limits[class] = limit;
+    }
+    return (struct config_fault){.kind = FAULT_NONE};
+}
+
+static enum fault_kind set_one(const struct config_option *o, struct config *c, struct slice word)
+{
+    switch (o->type) {
+    case OPTION_BOOL: return set_bool(field(o, c), word);
+    case OPTION_INTEGER: return set_integer(o, field(o, c), word);
+    case OPTION_MEMORY: return set_memory(o, field(o, c), word);
+    case OPTION_ENUM: return set_enum(o, field(o, c), word);
+    default:
+        assert(o->type == OPTION_STRING);
+        set_string(field(o, c), &word, 1);
+        return FAULT_NONE;
+    }
+}
+
+static struct config_fault set_words(const struct config_option *o, struct config *c,
+                                     const struct slice *words, uint32_t count)
+{
+    if (o->type == OPTION_BIND)
+        return set_bind(c, words, count);
+    if (o->type == OPTION_OUTPUT_LIMITS)
+        return set_limits(c, words, count);
+    if (o->flags & OPTION_MANY) {
+        assert(o->type == OPTION_STRING);
+        set_string(field(o, c), words, count);
+        return (struct config_fault){.kind = FAULT_NONE};
+    }
+    if (count != 1)
+        return (struct config_fault){.kind = FAULT_COUNT, .count = count};
+    return (struct config_fault){set_one(o, c, words[0]), words[0], count};
+}
+
+static bool is_only(const struct config_option *o, const struct config *c)
+{
+    struct buf value;
+    buf_init(&value);
+    config_value_print(o, c, &value);
+    bool is = slice_equal(buf_slice(&value), slice_of(o->only));
+    buf_deinit(&value);
+    return is;
+}
+
+struct config_fault config_value_set(const struct config_option *o, struct config *c,
+                                     const struct slice *words, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (words[i].size && memchr(words[i].data, '\0', words[i].size))
+            return (struct config_fault){FAULT_ZERO_BYTE, words[i], count};
+    }
+    struct config_fault fault = set_words(o, c, words, count);
+    if (fault.kind == FAULT_NONE && o->only && !is_only(o, c)) {
+        fault.kind = FAULT_ONLY;
+        if (o->type == OPTION_STRING)
+            fault.value = slice_of(*(char **)field(o, c));
+    }
+    return fault;
+}
+
+static const char *name_of(const struct option_name *names, int value)
+{
+    while (names->name && names->value != value)
+        names++;
+    assert(names->name);
+    return names->name;
+}
+
+static void print_bind(const struct config *c, struct buf *to)
+{
+    for (uint32_t i = 0; i < c->bind_count; i++)
+        buf_printf(to, "%s%s", i ? " " : "", c->bind[i]);
+}
+
+static void print_limits(const struct config *c, struct buf *to)
+{
+    for (int i = 0; i < LIMIT_CLASSES; i++) {
+        const struct config_output_limit *l = &c->output_limits[i];
+        buf_printf(to, "%s%s %" PRIu64 " %" PRIu64 " %" PRIu64, i ? " " : "", limit_classes[i],
+                   l->hard, l->soft, l->soft_s);
+    }
+}
+
+void config_value_print(const struct config_option *o, const struct config *c, struct buf *to)
+{
+    const void *at = field(o, c);
+    switch (o->type) {
+    case OPTION_BOOL: buf_append_text(to, *(const bool *)at ? "yes" : "no"); break;
+    case OPTION_INTEGER:
+    case OPTION_MEMORY: buf_printf(to, "%" PRId64, *(const int64_t *)at); break;
+    case OPTION_ENUM: buf_append_text(to, name_of(o->names, *(const int *)at)); break;
+    case OPTION_STRING: buf_append_text(to, *(char *const *)at); break;
+    case OPTION_BIND: print_bind(c, to); break;
+    case OPTION_OUTPUT_LIMITS: print_limits(c, to); break;
+    }
+}
+
+void config_value_unshare(const struct config_option *o, struct config *c)
+{
+    if (o->type == OPTION_STRING) {
+        char **at = field(o, c);
+        *at = config_string_copy(slice_of(*at));
+    } else if (o->type == OPTION_BIND) {
+        for (uint32_t i = 0; i < c->bind_count; i++)
+            c->bind[i] = config_string_copy(slice_of(c->bind[i]));
+    }
+}
+
+void config_value_free(const struct config_option *o, struct config *c)
+{
+    if (o->type == OPTION_STRING) {
+        char **at = field(o, c);
+        mem_free(*at);
+        *at = NULL;
+    } else if (o->type == OPTION_BIND) {
+        free_bind(c);
+    }
+}

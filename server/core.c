@@ -1,0 +1,383 @@
+/* The core's loop: see core.h. */
+#include "server/core.h"
+
+#include <assert.h>
+#include <time.h>
+
+#include "proto/mem.h"
+#include "server/accept.h"
+#include "server/bundle.h"
+#include "server/cron.h"
+#include "server/execute.h"
+#include "server/server.h"
+#include "server/session.h"
+
+#define RECEIVE_BUFFER_COUNT 64
+#define RECEIVE_BUFFER_SIZE 16384
+/* Requests hashed and prefetched ahead of the one that runs. */
+#define PREFETCH_DEPTH 16
+/* A core spins before sleeping only where messages come more often than this, and so long. */
+#define SPIN_US 20
+#define ARENA_CHUNK_SIZE 32768
+
+static _Thread_local struct core *this_core;
+
+struct core *core_self(void)
+{
+    return this_core;
+}
+
+/* The arena. */
+
+void *arena_alloc(struct arena *a, size_t size)
+{
+    size = (size + 7) & ~(size_t)7;
+    struct arena_chunk *chunk = a->current;
+    if (!chunk || chunk->cap - chunk->used < size) {
+        size_t cap = size > ARENA_CHUNK_SIZE ? size : ARENA_CHUNK_SIZE;
+        chunk = mem_alloc(sizeof(*chunk) + cap);
+        *chunk = (struct arena_chunk){.cap = cap};
+        if (a->current)
+            a->current->next = chunk;
+        else
+            a->first = chunk;
+        a->current = chunk;
+    }
+    void *at = chunk->bytes + chunk->used;
+    chunk->used += size;
+    return at;
+}
+
+static void free_chunks(struct arena_chunk *chunk)
+{
+    while (chunk) {
+        struct arena_chunk *next = chunk->next;
+        mem_free(chunk);
+        chunk = next;
+    }
+}
+
+void arena_reset(struct arena *a)
+{
+    if (!a->first)
+        return;
+    free_chunks(a->first->next);
+    a->first->next = NULL;
+    a->first->used = 0;
+    a->current = a->first;
+    if (a->first->cap > ARENA_CHUNK_SIZE)
+        arena_deinit(a);
+}
+
+void arena_deinit(struct arena *a)
+{
+    free_chunks(a->first);
+    *a = (struct arena){0};
+}
+
+/* Time. */
+
+static int64_t clock_us(clockid_t id)
+{
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static void refresh_time(struct core *c)
+{
+    c->now_us = clock_us(CLOCK_MONOTONIC);
+    int64_t wall_ms = clock_us(CLOCK_REALTIME) / 1000;
+    c->shard.now_ms = wall_ms;
+}
+
+double core_ticks_per_us(void)
+{
+    int64_t us = clock_us(CLOCK_MONOTONIC);
+    uint64_t ticks = core_ticks();
+    while (clock_us(CLOCK_MONOTONIC) - us < 2000)
+        ;
+    return (double)(core_ticks() - ticks) / (double)(clock_us(CLOCK_MONOTONIC) - us);
+}
+
+/* Messages. */
+
+void core_wake(struct core *c, uint32_t to)
+{
+    struct core *other = server->cores[to];
+    /* Sequentially consistent, after the publication: pairs with the store in sleep_until_event. */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!atomic_load(&other->sleeping))
+        return;
+    c->stats.wakes_sent++;
+    ring_wake(other->ring);
+}
+
+void core_post(struct core *c, uint32_t to, struct core_message *m)
+{
+    if (to == c->index)
+        m->receive(m);
+    else
+        mesh_post(server->mesh, c->index, to, &m->link);
+}
+
+void core_resume(struct core *c, struct session *s)
+{
+    if (s->in_resume)
+        return;
+    s->in_resume = true;
+    s->next_resume = c->resume;
+    c->resume = s;
+}
+
+static void wake_touched(struct core *c)
+{
+    for (uint32_t w = 0; w < ORDER_MASK_WORDS; w++) {
+        while (c->touched.words[w]) {
+            uint32_t to = w * 64 + (uint32_t)__builtin_ctzll(c->touched.words[w]);
+            c->touched.words[w] &= c->touched.words[w] - 1;
+            if (to != c->index)
+                core_wake(c, to);
+        }
+    }
+}
+
+/* Step 1. */
+
+static void on_accepted(void *context, int fd, unsigned tag)
+{
+    accept_connection(context, fd, tag);
+}
+
+static void on_received(void *context, struct conn *conn, const char *data, size_t size)
+{
+    session_received(context, (struct session *)conn, data, size);
+}
+
+static void on_sent(void *context, struct conn *conn, int error)
+{
+    session_sent(context, (struct session *)conn, error);
+}
+
+static void on_closed(void *context, struct conn *conn)
+{
+    session_closed(context, (struct session *)conn);
+}
+
+static const struct ring_handler handler = {on_accepted, on_received, on_sent, on_closed};
+
+static bool has_work(const struct core *c)
+{
+    return c->resume || c->touched_sessions || c->deferred_first || c->mesh_backlog ||
+           c->request_count || c->hop_count;
+}
+
+static bool others_gave_work(const struct core *c)
+{
+    return mesh_has_messages(server->mesh, c->index) ||
+           order_has_entries(server->order, c->index);
+}
+
+static unsigned sleep_until_event(struct core *c)
+{
+    int64_t wait_us = c->next_cron_us - c->now_us;
+    if (wait_us <= 0)
+        return ring_poll(c->ring, 0);
+    atomic_store(&c->sleeping, 1);
+    /* Pairs with the fence in core_wake: either we see its work here, or it sees us sleeping. */
+    atomic_thread_fence(memory_order_seq_cst);
+    unsigned events;
+    if (others_gave_work(c)) {
+        events = ring_poll(c->ring, 0);
+    } else {
+        c->stats.sleeps++;
+        events = ring_poll(c->ring, wait_us);
+    }
+    atomic_store_explicit(&c->sleeping, 0, memory_order_relaxed);
+    return events;
+}
+
+/* Looks around for a short while where messages come often and CPUs are to spare. */
+static unsigned spin(struct core *c)
+{
+    if (!c->spins || c->mesh_gap_us > SPIN_US)
+        return 0;
+    int64_t end_us = clock_us(CLOCK_MONOTONIC) + SPIN_US;
+    unsigned events;
+    while ((events = ring_poll(c->ring, 0)) == 0 && !others_gave_work(c))
+        if (clock_us(CLOCK_MONOTONIC) >= end_us)
+            break;
+    return events;
+}
+
+static void receive_messages(struct core *c)
+{
+    struct mesh_message *m = mesh_receive(server->mesh, c->index);
+    if (m && c->spins) {
+        int64_t gap_us = c->now_us - c->last_message_us;
+        c->mesh_gap_us += (gap_us - c->mesh_gap_us) / 8;
+        c->last_message_us = c->now_us;
+    }
+    while (m) {
+        struct mesh_message *next = m->next;
+        struct core_message *message = (struct core_message *)m;
+        message->receive(message);
+        m = next;
+    }
+}
+
+static void feed_resumed(struct core *c)
+{
+    struct session *s = c->resume;
+    c->resume = NULL;
+    while (s) {
+        struct session *next = s->next_resume;
+        s->in_resume = false;
+        session_resume(c, s);
+        s = next;
+    }
+}
+
+/* What ring_poll reaps is routed at once; replies that came home let their sessions go on, and those are fed
+ * in this step too, so that all of it stands before the order walk. */
+static void gather(struct core *c)
+{
+    if (has_work(c) || others_gave_work(c))
+        ring_poll(c->ring, 0);
+    else if (spin(c) == 0)
+        sleep_until_event(c);
+    refresh_time(c);
+    receive_messages(c);
+    feed_resumed(c);
+    bundle_dispatch_deferred(c);
+}
+
+/* Step 2. */
+
+static void walk_order(struct core *c)
+{
+    wake_touched(c);
+    uint64_t ticket;
+    struct bundle *b;
+    while ((b = order_next(server->order, c->index, &ticket)) != NULL)
+        bundle_act(c, b, ticket);
+}
+
+/* Step 3. */
+
+static void prefetch_requests(struct core *c, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = from; i < to; i++) {
+        struct request *r = &c->requests[i];
+        int16_t key = r->command ? r->command->first_key : 0;
+        r->hashed = key > 0 && (uint32_t)key < r->argc;
+        if (!r->hashed)
+            continue;
+        r->hash = keyspace_hash(c->shard.keyspace, r->argv[key]);
+        shard_prefetch_bucket(&c->shard, r->session->db, r->hash);
+    }
+    for (uint32_t i = from; i < to; i++)
+        if (c->requests[i].hashed)
+            shard_prefetch_entry(&c->shard, c->requests[i].session->db, c->requests[i].hash);
+}
+
+static void run_gathered(struct core *c)
+{
+    execute_start_clock(c);
+    for (uint32_t i = 0; i < c->request_count; i++) {
+        if (i % PREFETCH_DEPTH == 0) {
+            uint32_t end = i + PREFETCH_DEPTH;
+            prefetch_requests(c, i, end < c->request_count ? end : c->request_count);
+        }
+        session_run(c, &c->requests[i]);
+    }
+    c->request_count = 0;
+    for (uint32_t i = 0; i < c->hop_count; i++)
+        bundle_run_hop(c, c->hops[i]);
+    c->hop_count = 0;
+}
+
+/* Step 4. */
+
+static void on_handed(void *context, uint32_t to)
+{
+    core_wake(context, to);
+}
+
+static void flush(struct core *c)
+{
+    struct session *s = c->touched_sessions;
+    c->touched_sessions = NULL;
+    while (s) {
+        struct session *next = s->next_touched;
+        s->in_touched = false;
+        session_flush(c, s);
+        s = next;
+    }
+    c->mesh_backlog = mesh_flush(server->mesh, c->index, on_handed, c);
+    arena_reset(&c->arena);
+    c->stats.iterations++;
+}
+
+/* The whole. */
+
+struct core *core_create(uint32_t index)
+{
+    struct core *c = mem_alloc_aligned(sizeof(*c), 64);
+    memset(c, 0, sizeof(*c));
+    c->index = index;
+    c->batch = mem_alloc(BUNDLE_ITEMS_MAX * sizeof(*c->batch));
+    c->command_stats = mem_alloc_zeroed(registry_count(server->registry) *
+                                        sizeof(*c->command_stats));
+    buf_init(&c->scratch);
+    return c;
+}
+
+void core_destroy(struct core *c)
+{
+    while (c->pool_count)
+        buf_deinit(&c->pool[--c->pool_count]);
+    buf_deinit(&c->scratch);
+    arena_deinit(&c->arena);
+    mem_free(c->requests);
+    mem_free(c->hops);
+    mem_free(c->batch);
+    mem_free(c->command_stats);
+    mem_free(c);
+}
+
+bool core_start(struct core *c, uint64_t seed, bool spins)
+{
+    this_core = c;
+    c->spins = spins;
+    c->mesh_gap_us = 1000;
+    shard_init(&c->shard, c->index, &server->keyspace, seed);
+    refresh_time(c);
+    struct ring_options options = {
+        .backend = (enum ring_backend)server->backend,
+        .handler = &handler,
+        .context = c,
+        .buffer_count = RECEIVE_BUFFER_COUNT,
+        .buffer_size = RECEIVE_BUFFER_SIZE,
+    };
+    c->ring = ring_create(&options);
+    return c->ring != NULL;
+}
+
+void core_run(struct core *c)
+{
+    while (!cron_finished(c)) {
+        gather(c);
+        walk_order(c);
+        run_gathered(c);
+        flush(c);
+        cron_run(c);
+    }
+}
+
+void core_finish(struct core *c)
+{
+    ring_destroy(c->ring);
+    shard_deinit(&c->shard);
+    this_core = NULL;
+}

@@ -1,0 +1,186 @@
+/* A core: one thread, its shard, its ring, its sessions, and the loop that drives them.
+ *
+ * The loop's four steps, in this order (docs/architecture.md says why the order is what makes it correct):
+ *   gather   reap completions, feed sessions, route what they asked, take what the mesh brought
+ *   order    walk the order log to its end, run this shard's part of each entry that names it
+ *   run      run the single-shard requests gathered, local ones and those that came over the mesh
+ *   flush    send replies, hand messages to other cores, wake those that sleep
+ *
+ * Everything in struct core belongs to its thread, but for the atomics at its end. Sleep: a core
+ * stores `sleeping`, then looks once more at its queues and the log, then waits; whoever gives it work
+ * publishes that first and then looks at `sleeping`. Both sides use sequentially consistent
+ * operations, so one of the two sees the other. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "net/mesh.h"
+#include "net/ring.h"
+#include "server/order.h"
+#include "shard/call.h"
+#include "shard/shard.h"
+
+struct bundle;
+struct session;
+
+/* A message between cores: what travels, and what the receiver does with it. */
+struct core_message {
+    struct mesh_message link; /* first */
+    void (*receive)(struct core_message *m);
+};
+
+/* A request gathered for the run step: a command on this core. */
+struct request {
+    struct session *session;
+    const struct command *command; /* NULL: unknown; session_run says the error */
+    const struct slice *argv;
+    uint32_t argc;
+    size_t end;      /* offset behind it in what was fed: where the next request begins */
+    uint32_t shard;  /* routing: the one shard it needs, or BUNDLE_SHARD_MANY */
+    uint8_t kind;    /* routing: enum route_kind of route.c */
+    uint64_t hash;   /* run step: of its first key, where `hashed` */
+    bool hashed;
+};
+
+/* Memory for one iteration's arguments: chunks that are reused, never moved. */
+struct arena_chunk {
+    struct arena_chunk *next;
+    size_t used;
+    size_t cap;
+    char bytes[];
+};
+
+struct arena {
+    struct arena_chunk *first;
+    struct arena_chunk *current;
+};
+
+struct command_stats {
+    uint64_t calls;
+    uint64_t ticks; /* of core_ticks */
+    uint64_t rejected;
+    uint64_t failed;
+};
+
+#define CORE_POOL_SIZE 64
+#define CORE_OUTPUT_SIZE 16384 /* bytes of a pooled output buffer */
+#define ERROR_KINDS_MAX 128
+
+struct error_stats {
+    char code[24]; /* "WRONGTYPE" */
+    uint64_t count;
+};
+
+/* Counters of one core, summed by INFO. */
+struct core_stats {
+    uint64_t commands;
+    uint64_t hops_sent;       /* requests dispatched to another core */
+    uint64_t splits;          /* bundles published as split */
+    uint64_t crosses;         /* cross transactions published */
+    uint64_t input_bytes;
+    uint64_t output_bytes;
+    uint64_t error_replies;
+    uint64_t iterations;
+    uint64_t sleeps;
+    uint64_t wakes_sent;
+    uint64_t query_limit_closed;
+    uint64_t output_limit_closed;
+    uint64_t auth_failures;
+    /* For instantaneous_*: a ring of samples 100 ms apart. */
+    uint64_t sample_commands[16], sample_input[16], sample_output[16];
+    int64_t sample_ms[16];
+    uint32_t sample_index;
+};
+
+struct core {
+    uint32_t index;
+    struct shard shard;
+    struct ring *ring;
+
+    /* Time, refreshed once an iteration. */
+    int64_t now_us;          /* monotonic */
+    int64_t next_cron_us;
+
+    /* This iteration. */
+    struct arena arena;
+    struct request *batch;    /* what one session was parsed into: BUNDLE_ITEMS_MAX of them */
+    struct request *requests; /* the run list */
+    uint32_t request_count, request_cap;
+    struct bundle **hops;     /* bundles from other cores to run */
+    uint32_t hop_count, hop_cap;
+    struct core_mask touched; /* cores to wake before the order walk */
+
+    /* Session lists. */
+    struct session *sessions;  /* all, newest first */
+    uint32_t session_count;
+    struct session *resume;    /* to be fed from their query buffers at the next gather */
+    struct session *touched_sessions; /* ran something or have output: flushed in step 4 */
+    struct session *held;      /* held back by CLIENT PAUSE */
+    struct bundle *deferred_first, *deferred_last; /* wait for room in the order log */
+    uint32_t dispatched;       /* bundles under way */
+
+    struct session *current;   /* whose command runs */
+    struct buf scratch;        /* for replies that are framed once they are whole */
+    struct buf pool[CORE_POOL_SIZE]; /* empty output buffers, the warmest last */
+    uint32_t pool_count;
+    uint64_t clock_ticks;      /* when the command that runs began */
+    int64_t mesh_gap_us;       /* running mean between messages; decides on spinning */
+    int64_t last_message_us;
+    bool spins;                /* there are CPUs to spare */
+    bool mesh_backlog;         /* a full queue left messages behind */
+    struct core_stats stats;
+    struct command_stats *command_stats; /* by command id */
+    struct error_stats errors[ERROR_KINDS_MAX];
+    uint32_t error_kinds;
+    uint32_t next_accept_core; /* core 0: where the next connection goes */
+    bool drained;              /* stopping: counted in server->cores_drained */
+    int64_t stop_deadline_us;
+    bool sweeping;             /* the last sweep slice was fruitful: another one is due */
+    int64_t sweep_used_us;     /* in this period */
+    uint64_t cron_commands;    /* stats.commands at the last cron */
+
+    /* Read and written by other threads. */
+    _Atomic uint32_t sleeping __attribute__((aligned(64)));
+    _Atomic uint32_t released; /* low half of ticket + 1 of the last cross transaction released: a futex */
+    _Atomic uint32_t load;     /* sessions, as core 0 sees them when it spreads connections */
+};
+
+/* The core of the calling thread; NULL on others. */
+struct core *core_self(void);
+
+struct core *core_create(uint32_t index);
+void core_destroy(struct core *c);
+/* On the core's thread: makes its shard and ring; false with errno when the kernel refuses the ring.
+ * `spins`: there are CPUs to spare for a core that waits. */
+bool core_start(struct core *c, uint64_t seed, bool spins);
+/* The loop: returns when the server has stopped. */
+void core_run(struct core *c);
+/* Gives back what core_start made. */
+void core_finish(struct core *c);
+
+/* Posts a message to another core, or receives it at once where `to` is the caller's. */
+void core_post(struct core *c, uint32_t to, struct core_message *m);
+/* Makes a core that sleeps go round once. Call after publishing what it shall see. */
+void core_wake(struct core *c, uint32_t to);
+/* Queues a session to be fed again at the next gather. */
+void core_resume(struct core *c, struct session *s);
+
+void *arena_alloc(struct arena *a, size_t size);
+void arena_reset(struct arena *a);
+void arena_deinit(struct arena *a);
+
+/* A cheap tick counter for durations, and its rate. */
+static inline uint64_t core_ticks(void)
+{
+#if defined(__x86_64__)
+    return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+    uint64_t t;
+    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(t));
+    return t;
+#else
+#error "no tick counter known for this processor"
+#endif
+}
+/* Ticks a microsecond; measured once at start. */
+double core_ticks_per_us(void);

@@ -1,0 +1,118 @@
+/* See cron.h. A core wakes ten times a second while it has something to look after, else once. */
+#include "server/cron.h"
+
+#include "server/accept.h"
+#include "server/server.h"
+#include "server/session.h"
+
+#include <time.h>
+
+#define BUSY_PERIOD_US 100000
+#define IDLE_PERIOD_US 1000000
+#define SWEEP_BUCKETS 128
+/* How long the sweep may hold the loop at a time, and of each period, by effort 1 to 10. */
+#define SWEEP_SLICE_US 500
+#define SWEEP_SHARE_US_BASE 5000
+#define SWEEP_SHARE_US_STEP 2000
+/* A clean stop waits so long for slow readers. */
+#define STOP_US 5000000
+
+static int64_t monotonic_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* Goes on while a good part of what it sees has expired, in slices between iterations. */
+static void sweep(struct core *c)
+{
+    const struct keyspace_options *o = &server->keyspace.options;
+    if (!o->active_expire || !shard_has_expiring(&c->shard)) {
+        c->sweeping = false;
+        return;
+    }
+    int64_t share_us = SWEEP_SHARE_US_BASE + SWEEP_SHARE_US_STEP * (o->active_expire_effort - 1);
+    int64_t start_us = monotonic_us();
+    int64_t now_us = start_us;
+    bool fruitful = true;
+    while (fruitful && now_us - start_us < SWEEP_SLICE_US) {
+        uint64_t visited;
+        uint64_t removed = shard_sweep(&c->shard, SWEEP_BUCKETS, &visited);
+        fruitful = removed * 4 > visited && visited > 0;
+        now_us = monotonic_us();
+    }
+    c->sweep_used_us += now_us - start_us;
+    c->sweeping = fruitful && c->sweep_used_us < share_us;
+}
+
+static void sample(struct core *c)
+{
+    uint32_t i = c->stats.sample_index++ % 16;
+    c->stats.sample_ms[i] = c->now_us / 1000;
+    c->stats.sample_commands[i] = c->stats.commands;
+    c->stats.sample_input[i] = c->stats.input_bytes;
+    c->stats.sample_output[i] = c->stats.output_bytes;
+}
+
+static void close_idle(struct core *c)
+{
+    int64_t timeout_ms = server->config.timeout * 1000;
+    if (timeout_ms == 0)
+        return;
+    for (struct session *s = c->sessions; s; s = s->next)
+        if (!s->bundle && c->shard.now_ms - s->last_active_ms > timeout_ms)
+            session_end(c, s, false);
+}
+
+static void end_pause(struct core *c)
+{
+    if (c->held && server->pause_until_ms <= c->shard.now_ms)
+        session_release_held(c);
+}
+
+/* No more is read; whoever is owed nothing goes. */
+static void stop(struct core *c)
+{
+    if (!c->stop_deadline_us) {
+        c->stop_deadline_us = c->now_us + STOP_US;
+        accept_stop(c);
+    }
+    bool late = c->now_us >= c->stop_deadline_us;
+    for (struct session *s = c->sessions; s; s = s->next)
+        session_end(c, s, !late);
+    if (!c->drained && !c->sessions && !c->dispatched) {
+        c->drained = true;
+        /* The last to come wakes the others: all look at the count. */
+        if (atomic_fetch_add(&server->cores_drained, 1) + 1 == server->core_count)
+            for (uint32_t i = 0; i < server->core_count; i++)
+                ring_wake(server->cores[i]->ring);
+    }
+}
+
+bool cron_finished(const struct core *c)
+{
+    return atomic_load(&server->cores_drained) == server->core_count && !c->sessions;
+}
+
+void cron_run(struct core *c)
+{
+    if (__builtin_expect(atomic_load_explicit(&server->stopping, memory_order_relaxed), 0))
+        stop(c);
+    if (c->sweeping)
+        sweep(c);
+    if (c->now_us < c->next_cron_us) {
+        if (c->sweeping || c->held)
+            c->next_cron_us = c->sweeping ? c->now_us : c->next_cron_us;
+        return;
+    }
+    c->sweep_used_us = 0;
+    sweep(c);
+    sample(c);
+    close_idle(c);
+    end_pause(c);
+    bool busy = c->stats.commands != c->cron_commands || c->held || c->stop_deadline_us ||
+                shard_has_expiring(&c->shard);
+    c->cron_commands = c->stats.commands;
+    c->next_cron_us = c->now_us + (busy ? BUSY_PERIOD_US : IDLE_PERIOD_US);
+}

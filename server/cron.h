@@ -1,0 +1,11 @@
+/* What a core does by the clock rather than by request: sweeping expired keys, closing idle clients,
+ * samples for INFO, the end of CLIENT PAUSE, and a clean stop. On the core's own thread, between
+ * iterations. */
+#pragma once
+
+#include "server/core.h"
+
+/* Does what is due and sets c->next_cron_us. Cheap when nothing is. */
+void cron_run(struct core *c);
+/* True where this core may end: all cores owe nothing any more. */
+bool cron_finished(const struct core *c);

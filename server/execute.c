@@ -1,0 +1,189 @@
+/* Running commands: see execute.h. A split command that is whole on one shard is framed here around its
+ * body, so that bodies are the same on one shard and on many. */
+#include "server/execute.h"
+
+#include <assert.h>
+
+#include "server/server.h"
+#include "server/session.h"
+
+void execute_start_clock(struct core *c)
+{
+    c->clock_ticks = core_ticks();
+}
+
+void execute_prepare(struct core *c, struct call *call, struct shard *shard,
+                     const struct command *command, const struct slice *argv, uint32_t argc)
+{
+    call->shard = shard;
+    call->shards = NULL;
+    call->keyspace = c->shard.keyspace;
+    call->command = command;
+    call->argv = argv;
+    call->argc = argc;
+    call->now_ms = c->shard.now_ms;
+    call->reply.errors = 0;
+    call->first_key_hashed = false;
+    call->session = NULL;
+    call->key_shards = NULL;
+    call->value = 0;
+    call->item_sizes = NULL;
+}
+
+void execute_count_error(struct core *c, struct slice text)
+{
+    size_t size = 0;
+    while (size < text.size && text.data[size] != ' ' && text.data[size] != '\r')
+        size++;
+    if (size >= sizeof(c->errors[0].code))
+        size = sizeof(c->errors[0].code) - 1;
+    c->stats.error_replies++;
+    for (uint32_t i = 0; i < c->error_kinds; i++) {
+        struct error_stats *e = &c->errors[i];
+        if (strlen(e->code) == size && memcmp(e->code, text.data, size) == 0) {
+            e->count++;
+            return;
+        }
+    }
+    if (c->error_kinds == ERROR_KINDS_MAX)
+        return;
+    struct error_stats *e = &c->errors[c->error_kinds++];
+    memcpy(e->code, text.data, size);
+    e->code[size] = '\0';
+    e->count = 1;
+}
+
+static void count_call(struct core *c, const struct command *command)
+{
+    struct command_stats *st = &c->command_stats[command->id];
+    uint64_t now = core_ticks();
+    st->calls++;
+    st->ticks += now - c->clock_ticks;
+    c->clock_ticks = now;
+    c->stats.commands++;
+}
+
+static void count_failure(struct core *c, struct call *call, size_t start)
+{
+    const struct buf *out = call->reply.out;
+    c->command_stats[call->command->id].failed++;
+    if (out->size > start && out->data[start] == '-')
+        execute_count_error(c, (struct slice){out->data + start + 1, out->size - start - 1});
+}
+
+/* Keys of a whole command, by the row's triple. */
+static uint32_t whole_key_count(const struct call *call)
+{
+    uint32_t n = 0;
+    for (uint32_t at = 0; call_next_key(call, &at, NULL) != 0;)
+        n++;
+    return n;
+}
+
+/* The body writes items behind a header; an error replaces both. */
+static void run_items(struct call *call)
+{
+    struct buf *out = call->reply.out;
+    size_t start = out->size;
+    reply_array(&call->reply, whole_key_count(call));
+    size_t body = out->size;
+    call->command->run(call);
+    if (call->reply.errors) {
+        memmove(out->data + start, out->data + body, out->size - body);
+        out->size -= body - start;
+    }
+}
+
+/* The body writes into the scratch buffer; the frame is made from that. */
+static void run_framed(struct core *c, struct call *call)
+{
+    struct buf *out = call->reply.out;
+    c->scratch.size = 0;
+    call->reply.out = &c->scratch;
+    call->command->run(call);
+    call->reply.out = out;
+    if (call->reply.errors) {
+        buf_append(out, c->scratch.data, c->scratch.size);
+        return;
+    }
+    struct split_section section = {c->scratch.data, c->scratch.size, call->value, c->index};
+    execute_merge(c, call, &(struct split_parts){&section, 1}, NULL, 0);
+}
+
+void execute_merge(struct core *c, struct call *call, const struct split_parts *parts,
+                   const struct slice *items, uint32_t item_count)
+{
+    int64_t sum = 0;
+    for (uint32_t i = 0; i < parts->count; i++)
+        sum += parts->sections[i].value;
+    switch ((enum command_split)call->command->split) {
+    case SPLIT_SUM:
+        reply_integer(&call->reply, sum);
+        break;
+    case SPLIT_OK:
+        reply_ok(&call->reply);
+        break;
+    case SPLIT_ITEMS:
+        reply_array(&call->reply, item_count);
+        for (uint32_t i = 0; i < item_count; i++)
+            buf_append_slice(call->reply.out, items[i]);
+        break;
+    case SPLIT_CONCAT:
+        reply_array(&call->reply, (size_t)sum);
+        for (uint32_t i = 0; i < parts->count; i++)
+            buf_append(call->reply.out, parts->sections[i].data, parts->sections[i].size);
+        break;
+    case SPLIT_MERGE:
+        call->command->merge(call, parts);
+        break;
+    case SPLIT_NONE:
+        assert(!"a split command says how its parts are merged");
+    }
+}
+
+void execute_whole(struct core *c, struct call *call)
+{
+    const struct command *command = call->command;
+    size_t start = call->reply.out->size;
+    switch ((enum command_split)command->split) {
+    case SPLIT_NONE:
+        command->run(call);
+        break;
+    case SPLIT_SUM:
+        command->run(call);
+        if (!call->reply.errors)
+            reply_integer(&call->reply, call->value);
+        break;
+    case SPLIT_OK:
+        command->run(call);
+        if (!call->reply.errors)
+            reply_ok(&call->reply);
+        break;
+    case SPLIT_ITEMS:
+        run_items(call);
+        break;
+    case SPLIT_CONCAT:
+    case SPLIT_MERGE:
+        run_framed(c, call);
+        break;
+    }
+    if (__builtin_expect(call->reply.errors != 0, 0))
+        count_failure(c, call, start);
+    count_call(c, command);
+}
+
+void execute_part(struct core *c, struct call *call)
+{
+    call->command->run(call);
+    uint64_t now = core_ticks();
+    c->command_stats[call->command->id].ticks += now - c->clock_ticks;
+    c->clock_ticks = now;
+}
+
+void execute_count_split(struct core *c, struct call *call, size_t start)
+{
+    c->command_stats[call->command->id].calls++;
+    c->stats.commands++;
+    if (call->reply.errors)
+        count_failure(c, call, start);
+}

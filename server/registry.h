@@ -1,0 +1,76 @@
+/* The registry: all command rows, found by name.
+ *
+ * Built once at start from the families' tables; read-only afterwards, by any thread. Rows are copied,
+ * so that their computed fields can be filled: id, parent, full name, subcommand count, Redis's key
+ * triple (with CMD_MOVABLE_KEYS where it cannot say it), and the ACL categories that flags imply. */
+#pragma once
+
+#include "proto/buf.h"
+#include "proto/slice.h"
+#include "shard/command.h"
+
+struct registry;
+
+/* The registry of all families, and one of the tables given (for tests). A row that breaks the rules of
+ * command.h, or a name that two rows share, is our bug and ends the process. */
+struct registry *registry_create(void);
+struct registry *registry_create_from(const struct command *const *tables, uint32_t count);
+void registry_destroy(struct registry *r);
+
+/* The row of a top-level command, any case, or NULL. The hot look-up: one hash, one compare. */
+const struct command *registry_find(const struct registry *r, struct slice name);
+/* The row of a subcommand of `parent`, any case, or NULL. As fast. */
+const struct command *registry_find_sub(const struct registry *r, const struct command *parent,
+                                        struct slice name);
+/* The row by its full name, "get" or "client|list", any case, or NULL. */
+const struct command *registry_find_full(const struct registry *r, struct slice full_name);
+/* The row that a request names: the subcommand's where the command is a container and argv[1] names
+ * one. Returns the container itself where argv[1] is missing or unknown, NULL for an unknown name. */
+const struct command *registry_resolve(const struct registry *r, const struct slice *argv,
+                                       uint32_t argc);
+
+/* Rows by id, 0 to count - 1; subcommands have ids of their own. */
+uint32_t registry_count(const struct registry *r);
+const struct command *registry_at(const struct registry *r, uint32_t id);
+/* Top-level rows only, for COMMAND and COMMAND COUNT. */
+uint32_t registry_top_count(const struct registry *r);
+const struct command *registry_top_at(const struct registry *r, uint32_t i);
+
+/* docs/commands.md, made from the rows. */
+void registry_write_documentation(const struct registry *r, struct buf *to);
+
+/* A key among a request's arguments. */
+struct command_key {
+    uint32_t arg;
+    uint32_t flags; /* KEY_... of its spec, or what the arguments make of KEY_VARIABLE_FLAGS */
+};
+
+/* The keys of a request, in argument order per spec, at most `max` of them into `keys` (which may be
+ * NULL when max is 0). Returns how many there are in all, or -1 where the arguments do not fit the
+ * specs (a key count that is no number or too large, a range that ends past the arguments). */
+int64_t command_keys(const struct command *row, const struct slice *argv, uint32_t argc,
+                     struct command_key *keys, uint32_t max);
+/* True where the command can have keys at all; channels (KEY_NOT_KEY) are none. */
+bool command_has_keys(const struct command *row);
+
+/* Keys as args first, first + step, ... below end. */
+struct key_range {
+    uint32_t first;
+    uint32_t end;
+    uint32_t step;
+};
+
+/* The fast form of command_keys, for routing: the keys of a request as one range. False where the row
+ * needs command_keys or has no keys (nearly every row with keys is plain). The request's arity has been
+ * checked. */
+static inline bool command_key_range(const struct command *row, uint32_t argc,
+                                     struct key_range *range)
+{
+    if (!(row->flags & CMD_PLAIN_KEYS))
+        return false;
+    int64_t end = (row->last_key < 0 ? (int64_t)argc : 0) + row->last_key + 1;
+    range->first = (uint32_t)row->first_key;
+    range->end = end < 0 ? 0 : end > argc ? argc : (uint32_t)end;
+    range->step = (uint32_t)row->key_step;
+    return true;
+}

@@ -1,0 +1,18 @@
+/* The registry of the server: the tables of all families, in one list.
+ *
+ * A file of its own, so that what tests the registry links without every command. A new family adds its
+ * array here and to shard/command.h or server/cmd/tables.h. */
+#include "server/cmd/tables.h"
+#include "server/registry.h"
+
+struct registry *registry_create(void)
+{
+    static const struct command *const tables[] = {
+        string_commands, string_range_commands, string_multi_commands, lcs_commands,
+        counter_commands, bitmap_commands, bitfield_commands, bitop_commands,
+        generic_commands, expire_commands, scan_commands, object_commands, keyspace_commands,
+        connection_commands, client_commands, command_commands,
+        server_commands, config_commands, info_commands, debug_commands,
+    };
+    return registry_create_from(tables, sizeof(tables) / sizeof(tables[0]));
+}

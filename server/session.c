@@ -1,0 +1,399 @@
+/* Sessions: input, and how requests go on their way. Output is in session_output.c. */
+#include "server/session.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#include "net/listener.h"
+#include "proto/mem.h"
+#include "server/bundle.h"
+#include "server/execute.h"
+#include "server/route.h"
+#include "server/server.h"
+
+/* Unread bytes behind a dispatch under way, above which the socket is left alone until it is done. */
+#define QUERY_PAUSE_SIZE ((size_t)64 * 1024)
+#define UNAUTHENTICATED_BULK_MAX 16384
+#define UNAUTHENTICATED_ARGS_MAX 10
+#define INLINE_SIZE_MAX (64 * 1024)
+
+struct session *session_create(struct core *c, int fd, uint64_t id)
+{
+    struct session *s = mem_alloc_zeroed(sizeof(*s));
+    s->conn.fd = fd;
+    s->id = id;
+    s->home = c->index;
+    s->protocol = 2;
+    s->authenticated = server->config.requirepass[0] == '\0';
+    s->created_ms = s->last_active_ms = c->shard.now_ms;
+    resp_init(&s->parser);
+    s->next = c->sessions;
+    if (c->sessions)
+        c->sessions->previous = s;
+    c->sessions = s;
+    c->session_count++;
+    return s;
+}
+
+static void free_slice(struct slice *s)
+{
+    mem_free((char *)s->data);
+    *s = (struct slice){0};
+}
+
+static void leave_list(struct session **list, struct session *s, size_t next_offset)
+{
+    while (*list && *list != s)
+        list = (struct session **)((char *)*list + next_offset);
+    if (*list)
+        *list = *(struct session **)((char *)s + next_offset);
+}
+
+static void destroy(struct core *c, struct session *s)
+{
+    assert(s->closed && !s->bundle && !s->queued);
+    if (s->in_resume)
+        leave_list(&c->resume, s, offsetof(struct session, next_resume));
+    if (s->in_touched)
+        leave_list(&c->touched_sessions, s, offsetof(struct session, next_touched));
+    if (s->in_held)
+        leave_list(&c->held, s, offsetof(struct session, next_held));
+    if (s->previous)
+        s->previous->next = s->next;
+    else
+        c->sessions = s->next;
+    if (s->next)
+        s->next->previous = s->previous;
+    c->session_count--;
+    atomic_fetch_sub_explicit(&server->session_count, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&c->load, 1, memory_order_relaxed);
+    resp_deinit(&s->parser);
+    buf_deinit(&s->query);
+    buf_deinit(&s->retired);
+    session_drop_output(s);
+    free_slice(&s->name);
+    free_slice(&s->lib_name);
+    free_slice(&s->lib_version);
+    mem_free(s);
+}
+
+void session_closed(struct core *c, struct session *s)
+{
+    s->closed = true;
+    if (!s->bundle && !s->queued)
+        destroy(c, s);
+}
+
+/* The query buffer. */
+
+static size_t query_size(const struct session *s)
+{
+    return s->query.size - s->query_at;
+}
+
+/* Pinned bytes stay where they are: the rest moves to a new buffer with room for more. */
+static void query_part(struct session *s, size_t more)
+{
+    assert(s->pinned && !s->retired.data);
+    struct buf fresh;
+    buf_init(&fresh);
+    buf_reserve(&fresh, query_size(s) + more);
+    buf_append(&fresh, s->query.data + s->query_at, query_size(s));
+    s->retired = s->query;
+    s->query = fresh;
+    s->query_at = 0;
+}
+
+static void query_append(struct session *s, const char *data, size_t size)
+{
+    bool fits = s->query.cap - s->query.size >= size;
+    if (!fits && s->pinned && !s->retired.data)
+        query_part(s, size);
+    else if (!fits && s->query_at) {
+        buf_consume(&s->query, s->query_at);
+        s->query_at = 0;
+    }
+    buf_append(&s->query, data, size);
+}
+
+static void query_unpin(struct session *s)
+{
+    s->pinned = false;
+    buf_deinit(&s->retired);
+    if (s->query.data && s->query_at == s->query.size) {
+        buf_deinit(&s->query);
+        s->query_at = 0;
+    }
+}
+
+/* Feeding. */
+
+static struct resp_limits limits_of(const struct session *s)
+{
+    if (s->authenticated)
+        return (struct resp_limits){(uint64_t)server->config.proto_max_bulk_len, INT32_MAX,
+                                    INLINE_SIZE_MAX};
+    return (struct resp_limits){UNAUTHENTICATED_BULK_MAX, UNAUTHENTICATED_ARGS_MAX,
+                                INLINE_SIZE_MAX};
+}
+
+static void gather_request(struct core *c, struct session *s, struct request *r, const char *data,
+                           size_t size)
+{
+    const struct resp_parser *p = &s->parser;
+    uint32_t argc = p->args_count;
+    struct slice *argv = arena_alloc(&c->arena, argc * sizeof(*argv));
+    const char *base = p->base;
+    if (base < data || base >= data + size) { /* an inline command: its words are the parser's */
+        size_t bytes = p->args[argc - 1].offset + p->args[argc - 1].size;
+        char *words = arena_alloc(&c->arena, bytes);
+        memcpy(words, base, bytes);
+        base = words;
+    }
+    for (uint32_t i = 0; i < argc; i++)
+        argv[i] = (struct slice){base + p->args[i].offset, p->args[i].size};
+    *r = (struct request){
+        .session = s,
+        .command = registry_resolve(server->registry, argv, argc),
+        .argv = argv,
+        .argc = argc,
+    };
+}
+
+static void tell_protocol_error(struct core *c, struct session *s, const char *text)
+{
+    size_t mark;
+    struct reply r = {.out = session_reply_begin(c, s, &mark), .protocol = s->protocol};
+    reply_error(&r, "ERR %s", text);
+    session_end(c, s, true);
+}
+
+/* Parses as many requests as may go together. Returns how many; *at is left behind the last. */
+static uint32_t parse_batch(struct core *c, struct session *s, const char *data, size_t size,
+                            size_t *at, enum resp_status *status)
+{
+    struct resp_limits limits = limits_of(s);
+    uint32_t max = s->authenticated ? BUNDLE_ITEMS_MAX : 1;
+    uint32_t n = 0;
+    *status = RESP_MORE;
+    while (*at < size && n < max) {
+        *status = resp_parse(&s->parser, data + *at, size - *at, &limits);
+        if (*status != RESP_COMMAND)
+            break;
+        if (s->parser.args_count)
+            gather_request(c, s, &c->batch[n], data, size);
+        *at += s->parser.consumed;
+        c->batch[n].end = *at;
+        if (s->parser.args_count)
+            n++;
+    }
+    return n;
+}
+
+static void parser_restart(struct session *s)
+{
+    resp_deinit(&s->parser);
+    resp_init(&s->parser);
+}
+
+/* Feeds bytes that begin where a request begins; returns how many were taken. `copy`: they do not
+ * outlive the iteration. Sets s->more. */
+static size_t feed(struct core *c, struct session *s, const char *data, size_t size, bool copy)
+{
+    size_t at = 0;
+    enum resp_status status;
+    uint32_t n = parse_batch(c, s, data, size, &at, &status);
+    s->more = false;
+    if (n == 0) {
+        if (status == RESP_ERROR)
+            tell_protocol_error(c, s, s->parser.error);
+        s->more = status == RESP_COMMAND && at < size;
+        return at;
+    }
+    uint32_t taken = route_requests(c, s, c->batch, n, (struct slice){data, size}, copy);
+    bool all = taken == n && status != RESP_ERROR;
+    if (!all || status == RESP_COMMAND)
+        s->more = taken < n || at < size;
+    if (!all) {
+        parser_restart(s);
+        at = taken == n ? at : taken ? c->batch[taken - 1].end : 0;
+    }
+    if (taken == 0)
+        session_hold(c, s);
+    return at;
+}
+
+static bool busy(const struct session *s)
+{
+    return s->bundle || s->queued || s->in_resume || s->in_held || s->closing ||
+           s->close_after_reply || s->close_asked;
+}
+
+static void feed_query(struct core *c, struct session *s)
+{
+    assert(!s->pinned);
+    if (query_size(s) == 0 || query_size(s) < s->parser.needed)
+        return;
+    size_t used = feed(c, s, s->query.data + s->query_at, query_size(s), false);
+    s->query_at += used;
+    s->pinned = s->bundle || s->queued;
+    if (!s->pinned)
+        query_unpin(s);
+}
+
+static void limit_query(struct core *c, struct session *s)
+{
+    if (query_size(s) > (uint64_t)server->config.client_query_buffer_limit) {
+        c->stats.query_limit_closed++;
+        session_end(c, s, false);
+    } else if (busy(s) && query_size(s) > QUERY_PAUSE_SIZE && !s->receiving_paused && !s->closing) {
+        s->receiving_paused = true;
+        ring_pause(c->ring, &s->conn);
+    }
+}
+
+void session_received(struct core *c, struct session *s, const char *data, size_t size)
+{
+    if (size == 0) {
+        s->peer_gone = true; /* what it sent before is still answered: session_flush closes */
+        session_touch(c, s);
+        return;
+    }
+    s->input_bytes += size;
+    c->stats.input_bytes += size;
+    s->last_active_ms = c->shard.now_ms;
+    if (s->close_after_reply || s->close_asked || s->closing)
+        return;
+    if (busy(s) || query_size(s)) {
+        query_append(s, data, size);
+        if (!busy(s) && query_size(s) >= s->parser.needed)
+            feed_query(c, s);
+        limit_query(c, s);
+    } else {
+        size_t used = feed(c, s, data, size, true);
+        if (used < size && !s->close_after_reply)
+            query_append(s, data + used, size - used);
+    }
+    if (s->more && !busy(s))
+        core_resume(c, s);
+}
+
+void session_resume(struct core *c, struct session *s)
+{
+    if (busy(s))
+        return;
+    feed_query(c, s);
+    if (s->more && !busy(s))
+        core_resume(c, s);
+}
+
+/* Lifts the pin and goes on with what waits, once nothing is under way. */
+void session_continue(struct core *c, struct session *s)
+{
+    assert(!s->bundle && !s->queued);
+    query_unpin(s);
+    if (busy(s))
+        return;
+    if (s->receiving_paused && query_size(s) <= QUERY_PAUSE_SIZE) {
+        s->receiving_paused = false;
+        ring_resume(c->ring, &s->conn);
+    }
+    if (s->more)
+        core_resume(c, s);
+}
+
+void session_bundle_done(struct core *c, struct session *s, struct bundle *b)
+{
+    assert(s->bundle == b);
+    s->bundle = NULL;
+    if (!s->closing)
+        bundle_write_replies(c, b, s);
+    bundle_destroy(b);
+    if (s->closed) {
+        destroy(c, s);
+        return;
+    }
+    session_touch(c, s);
+}
+
+void session_hold(struct core *c, struct session *s)
+{
+    if (s->in_held)
+        return;
+    s->in_held = true;
+    s->next_held = c->held;
+    c->held = s;
+}
+
+void session_release_held(struct core *c)
+{
+    struct session *s = c->held;
+    c->held = NULL;
+    while (s) {
+        struct session *next = s->next_held;
+        s->in_held = false;
+        s->more = true;
+        if (!busy(s))
+            core_resume(c, s);
+        s = next;
+    }
+}
+
+/* Running. */
+
+const char *session_refusal(struct core *c, struct session *s, const struct command *row,
+                            const struct slice *argv, uint32_t argc)
+{
+    char *text = NULL;
+    enum { TEXT_SIZE = 512 };
+    if (!row)
+        text = session_unknown_text(c, argv, argc);
+    else if (row->subcommands && !row->run)
+        text = session_subcommand_text(c, row, argv, argc);
+    else if ((row->arity > 0 && argc != (uint32_t)row->arity) ||
+             (row->arity < 0 && argc < (uint32_t)-row->arity)) {
+        text = arena_alloc(&c->arena, TEXT_SIZE);
+        snprintf(text, TEXT_SIZE, "ERR wrong number of arguments for '%s' command",
+                 row->full_name);
+    } else if (!s->authenticated && !(row->flags & CMD_NO_AUTH))
+        return "NOAUTH Authentication required.";
+    return text;
+}
+
+static void run_on_shard(struct core *c, struct session *s, struct request *r, struct buf *out)
+{
+    struct call call;
+    call.db = s->db;
+    call.no_touch = s->no_touch;
+    call.reply = (struct reply){.out = out, .protocol = s->protocol};
+    execute_prepare(c, &call, &c->shard, r->command, r->argv, r->argc);
+    struct shard *alone = &c->shard;
+    call.shards = server->core_count == 1 ? &alone : NULL;
+    call.session = s;
+    call.first_key_hash = r->hash;
+    call.first_key_hashed = r->hashed;
+    execute_whole(c, &call);
+}
+
+void session_run(struct core *c, struct request *r)
+{
+    struct session *s = r->session;
+    s->queued--;
+    if (s->closing || s->close_after_reply || s->close_asked)
+        return;
+    size_t mark;
+    struct buf *out = session_reply_begin(c, s, &mark);
+    const char *refusal = session_refusal(c, s, r->command, r->argv, r->argc);
+    if (__builtin_expect(refusal != NULL, 0)) {
+        struct reply reply = {.out = out, .protocol = s->protocol};
+        reply_error(&reply, "%s", refusal);
+        execute_count_error(c, slice_of(refusal));
+        if (r->command)
+            c->command_stats[r->command->id].rejected++;
+    } else {
+        s->last_command = r->command;
+        run_on_shard(c, s, r, out);
+    }
+    s->commands++;
+    session_reply_end(s, mark);
+}

@@ -1,0 +1,125 @@
+/* A session: a client's state, on its home core.
+ *
+ * It is fed bytes, parses requests, has them routed, and collects replies. At most one dispatch (bundle)
+ * is under way for it; what arrives meanwhile waits in `query`. A session that ends while a bundle is
+ * under way is freed when that comes home.
+ *
+ * The query buffer holds unconsumed bytes [query_at, size). While requests of this iteration, or the
+ * bundle under way, point into it, it is *pinned*: its bytes do not move. Growth then starts a new
+ * buffer and keeps the old one in `retired` until the pin is lifted. */
+#pragma once
+
+#include "net/ring.h"
+#include "proto/buf.h"
+#include "proto/resp.h"
+#include "server/core.h"
+
+enum session_reply { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP };
+
+/* A piece of output that waits for the socket. */
+struct output_chunk {
+    struct output_chunk *next;
+    struct buf buf;
+};
+
+struct session {
+    struct conn conn; /* first */
+    uint64_t id;
+    uint32_t home;
+    uint32_t db;
+    unsigned protocol;
+    struct session *next, *previous; /* core->sessions */
+
+    /* Input. */
+    struct resp_parser parser;
+    struct buf query;
+    size_t query_at;
+    struct buf retired;
+    bool pinned;
+    bool more;      /* `query` may hold complete requests: feed again without waiting for bytes */
+    bool receiving_paused;
+
+    /* What is under way. */
+    struct bundle *bundle;     /* the dispatch in flight, or NULL */
+    uint32_t queued;           /* requests of this session in the run list */
+    struct session *next_resume;
+    bool in_resume;
+    struct session *next_touched;
+    bool in_touched;
+    struct session *next_held;
+    bool in_held;
+
+    /* Output. */
+    struct buf out;                       /* being written */
+    struct output_chunk *chunks, *chunks_last; /* full, in order, not yet sent */
+    struct buf sending;                   /* with the kernel */
+    size_t chunk_bytes;
+    int64_t soft_limit_since_ms;
+
+    /* State. */
+    bool authenticated;
+    bool closing;         /* ring_close was called */
+    bool close_after_reply;
+    bool close_asked;     /* killed: close at the next chance */
+    bool peer_gone;
+    bool closed;          /* the ring is done with the conn */
+    bool no_evict, no_touch;
+    enum session_reply reply_mode;
+    uint32_t reply_skip_left;
+    const struct command *last_command;
+    struct slice name, lib_name, lib_version; /* owned */
+    int64_t created_ms, last_active_ms;
+    uint64_t commands, input_bytes, output_bytes;
+};
+
+/* Ring events. */
+struct session *session_create(struct core *c, int fd, uint64_t id);
+void session_received(struct core *c, struct session *s, const char *data, size_t size);
+void session_sent(struct core *c, struct session *s, int error);
+void session_closed(struct core *c, struct session *s);
+
+/* Feeds from the query buffer, at the start of a gather. */
+void session_resume(struct core *c, struct session *s);
+/* Runs one gathered request on this core and writes its reply. */
+void session_run(struct core *c, struct request *r);
+/* Step 4: hands replies to the ring, lifts the pin, closes what is to be closed. */
+void session_flush(struct core *c, struct session *s);
+void session_touch(struct core *c, struct session *s);
+
+/* The dispatch under way has come home: its replies go out, the session goes on. */
+void session_bundle_done(struct core *c, struct session *s, struct bundle *b);
+
+/* Where the reply to the next command goes, by the reply mode; session_reply_end settles the mode. */
+struct buf *session_reply_begin(struct core *c, struct session *s, size_t *mark);
+void session_reply_end(struct session *s, size_t mark);
+
+/* Closes at the next chance: at once where nothing is under way. `after_reply`: what is owed goes out
+ * first. */
+void session_end(struct core *c, struct session *s, bool after_reply);
+
+/* Bytes of replies not yet taken by the kernel. */
+size_t session_output_size(const struct session *s);
+size_t session_memory(const struct session *s);
+
+/* Goes on with what waits in the query buffer, once nothing is under way. */
+void session_continue(struct core *c, struct session *s);
+/* CLIENT PAUSE holds the session's next request; all held sessions go on. */
+void session_hold(struct core *c, struct session *s);
+void session_release_held(struct core *c);
+/* Frees replies that will not be sent any more. Not while a send is in flight. */
+void session_drop_output(struct session *s);
+
+/* Sets an owned text field of a session; "" clears it. */
+void session_set_text(struct slice *field, struct slice value);
+/* True where a name has only printable characters and no blank. */
+bool session_name_valid(struct slice name);
+
+/* Error texts, in the core's arena: an unknown command, an unknown subcommand. */
+char *session_unknown_text(struct core *c, const struct slice *argv, uint32_t argc);
+char *session_subcommand_text(struct core *c, const struct command *row,
+                              const struct slice *argv, uint32_t argc);
+
+/* Why a command may not run now, as an error's text; NULL where it may. For `row` NULL (unknown) and for wrong
+ * arity too. The text stays good until the next call (it may be in the core's arena). */
+const char *session_refusal(struct core *c, struct session *s, const struct command *row,
+                            const struct slice *argv, uint32_t argc);

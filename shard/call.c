@@ -1,0 +1,100 @@
+/* What command bodies share: their keys in a split command, and arguments read with Redis's
+ * errors. */
+#include "shard/call.h"
+
+#include <assert.h>
+
+#include "proto/number.h"
+
+/* Arg indexes of a command's keys. */
+struct key_range {
+    uint32_t first, last; /* last < first: none */
+    uint32_t step;
+};
+
+static struct key_range key_range(const struct call *c)
+{
+    const struct key_spec *spec = &c->command->keys[0];
+    assert(spec->find != KEY_FIND_NONE && !spec->keyword && spec->begin > 0 && spec->step > 0);
+    int64_t argc = c->argc, first = spec->begin, last;
+    if (spec->find == KEY_FIND_COUNT) {
+        int64_t count;
+        first += spec->first;
+        if (spec->begin >= argc || !number_parse_integer(c->argv[spec->begin], &count) ||
+            count < 1 || count > argc)
+            last = first - 1;
+        else
+            last = first + (count - 1) * spec->step;
+    } else if (spec->last >= 0) {
+        last = first + spec->last;
+    } else if (spec->limit > 1) {
+        last = first + (argc - first) / spec->limit + spec->last;
+    } else {
+        last = argc + spec->last;
+    }
+    if (last >= argc)
+        last = argc - 1;
+    return (struct key_range){(uint32_t)first, (uint32_t)(last < 0 ? 0 : last),
+                              (uint32_t)spec->step};
+}
+
+uint32_t call_next_key(const struct call *c, uint32_t *at, uint32_t *nth)
+{
+    struct key_range keys = key_range(c);
+    uint32_t i = *at == 0 ? keys.first : *at + keys.step;
+    for (; i <= keys.last; i += keys.step) {
+        uint32_t index = (i - keys.first) / keys.step;
+        if (c->key_shards && c->key_shards[index] != c->shard->index)
+            continue;
+        if (nth)
+            *nth = index;
+        *at = i;
+        return i;
+    }
+    return 0;
+}
+
+void call_item_end(struct call *c, uint32_t nth, size_t start)
+{
+    size_t size = c->reply.out->size;
+    assert(start <= size && size - start <= UINT32_MAX);
+    if (c->item_sizes)
+        c->item_sizes[nth] = (uint32_t)(size - start);
+}
+
+bool call_arg_integer(struct call *c, uint32_t i, int64_t *value)
+{
+    assert(i < c->argc);
+    if (number_parse_integer(c->argv[i], value))
+        return true;
+    reply_error_integer(&c->reply);
+    return false;
+}
+
+/* Redis has one text for what is not positive, be it a number or not; for other ranges it tells
+ * the two apart, and names the range. ("ERR value is out of range" alone is for numbers that a
+ * 32-bit Redis cannot hold: no 64-bit server ever says it.) */
+bool call_arg_integer_in(struct call *c, uint32_t i, int64_t min, int64_t max, int64_t *value)
+{
+    assert(i < c->argc && min <= max);
+    bool integer = number_parse_integer(c->argv[i], value);
+    if (integer && *value >= min && *value <= max)
+        return true;
+    if (min == 0 && max == INT64_MAX)
+        reply_error(&c->reply, "ERR value is out of range, must be positive");
+    else if (!integer)
+        reply_error_integer(&c->reply);
+    else
+        reply_error(&c->reply, "ERR value is out of range, value must between %lld and %lld",
+                    (long long)min, (long long)max);
+    return false;
+}
+
+bool call_arg_double(struct call *c, uint32_t i, double *value)
+{
+    assert(i < c->argc);
+    if (number_parse_double(c->argv[i], value))
+        return true;
+    reply_error_float(&c->reply);
+    return false;
+}

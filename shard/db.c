@@ -1,0 +1,257 @@
+/* Keys: finding, removing and expiring them, and what goes over whole databases.
+ *
+ * How a value is held is db_value.c's; here an entry is a key, a clock and an expiry. */
+#include "shard/db_value.h"
+
+#include <assert.h>
+
+/* Redis's logarithmic counter of accesses (its LFU documentation): a key starts with a few, so
+ * that it is not evicted before it had a chance. */
+#define LFU_INITIAL 5u
+#define LFU_MAX 255u
+#define LFU_MINUTES_MASK 0xffffu
+/* Keys a database scan asks of the table in one go, at most; more are as well served by further
+ * calls. */
+#define SCAN_COUNT_MAX (UINT64_MAX / 16)
+
+/* --- The clock --- */
+
+static uint32_t lru_seconds(int64_t now_ms)
+{
+    return (uint32_t)(now_ms / 1000) & ENTRY_CLOCK_MAX;
+}
+
+static uint32_t lfu_minutes(int64_t now_ms)
+{
+    return (uint32_t)(now_ms / 60000) & LFU_MINUTES_MASK;
+}
+
+uint32_t db_clock_fresh(const struct shard *s)
+{
+    if (s->keyspace->options.lfu)
+        return lfu_minutes(s->now_ms) << 8 | LFU_INITIAL;
+    return lru_seconds(s->now_ms);
+}
+
+/* The counter less one for each decay period that passed without an access. */
+static uint32_t lfu_decayed(const struct keyspace_options *o, uint32_t clock, int64_t now_ms)
+{
+    uint32_t counter = clock & LFU_MAX;
+    if (o->lfu_decay_minutes == 0)
+        return counter;
+    uint32_t elapsed = (lfu_minutes(now_ms) - (clock >> 8)) & LFU_MINUTES_MASK;
+    uint32_t periods = elapsed / o->lfu_decay_minutes;
+    return periods < counter ? counter - periods : 0;
+}
+
+/* One more access, counted with the chance 1 / ((counter - initial) * factor + 1). */
+static uint32_t lfu_counted(struct shard *s, uint32_t counter)
+{
+    if (counter == LFU_MAX)
+        return counter;
+    uint64_t base = counter > LFU_INITIAL ? counter - LFU_INITIAL : 0;
+    uint64_t odds = base * s->keyspace->options.lfu_log_factor + 1;
+    return counter + (odds == 1 || shard_random(s) < UINT64_MAX / odds);
+}
+
+/* Notes an access. Writes only what changes: most reads then leave the entry's cache line clean. */
+static void touch(struct shard *s, struct entry *e, int64_t now_ms)
+{
+    const struct keyspace_options *o = &s->keyspace->options;
+    uint32_t clock = o->lfu ? lfu_minutes(now_ms) << 8 |
+                                  lfu_counted(s, lfu_decayed(o, e->clock, now_ms))
+                            : lru_seconds(now_ms);
+    if (e->clock != clock)
+        e->clock = clock & ENTRY_CLOCK_MAX;
+}
+
+uint64_t db_idle_ms(const struct place *p)
+{
+    uint32_t seconds = (lru_seconds(p->shard->now_ms) - p->entry->clock) & ENTRY_CLOCK_MAX;
+    return (uint64_t)seconds * 1000;
+}
+
+uint32_t db_frequency(const struct place *p)
+{
+    const struct shard *s = p->shard;
+    return lfu_decayed(&s->keyspace->options, p->entry->clock, s->now_ms);
+}
+
+/* --- Places --- */
+
+void db_place_again(struct place *p)
+{
+    struct table_probe probe;
+    table_probe_start(&probe, &p->db->keys, p->hash);
+    void *item;
+    do {
+        item = table_probe_next(&probe);
+        assert(item);
+    } while (item != p->entry);
+    p->at = table_probe_place(&probe);
+    p->version = p->db->version;
+}
+
+struct place db_place_of(struct shard *s, struct db *db, struct entry *e)
+{
+    struct slice key = entry_key(e);
+    struct place p = {
+        .shard = s, .db = db, .entry = e, .key = key, .hash = keyspace_hash(s->keyspace, key),
+    };
+    db_place_again(&p);
+    return p;
+}
+
+static inline struct place find(const struct call *c, struct slice key, uint32_t db, uint64_t hash,
+                                enum db_mode mode)
+{
+    struct shard *s = c->shard ? c->shard : c->shards[keyspace_shard(c->keyspace, key)];
+    assert(db < s->keyspace->db_count);
+    struct place p = {.shard = s, .db = &s->dbs[db], .key = key, .hash = hash};
+    p.version = p.db->version;
+    struct table_probe probe;
+    table_probe_start(&probe, &p.db->keys, hash);
+    struct entry *e;
+    while ((e = table_probe_next(&probe)) && !slice_equal(entry_key(e), key))
+        continue;
+    if (e) {
+        p.entry = e;
+        p.at = table_probe_place(&probe);
+        if (__builtin_expect(entry_expired(e, c->now_ms), 0))
+            db_expire(&p);
+    }
+    if (mode == DB_READ)
+        *(p.entry ? &s->stats.hits : &s->stats.misses) += 1;
+    if (p.entry && mode != DB_PEEK && !c->no_touch)
+        touch(s, p.entry, c->now_ms);
+    return p;
+}
+
+struct place db_find(struct call *c, uint32_t arg, enum db_mode mode)
+{
+    assert(arg < c->argc);
+    struct slice key = c->argv[arg];
+    bool hashed = c->first_key_hashed && (int)arg == c->command->first_key;
+    uint64_t hash = hashed ? c->first_key_hash : keyspace_hash(c->keyspace, key);
+    return find(c, key, c->db, hash, mode);
+}
+
+struct place db_find_key(struct call *c, struct slice key, uint32_t db, enum db_mode mode)
+{
+    return find(c, key, db, keyspace_hash(c->keyspace, key), mode);
+}
+
+/* --- Removing --- */
+
+void db_drop(struct place *p)
+{
+    struct entry *e = p->entry;
+    table_remove(&p->db->keys, db_place_at(p), p->hash);
+    p->db->version++;
+    p->db->expiring_count -= entry_expires(e);
+    heap_free(&p->shard->heap, e, entry_size(e));
+    p->entry = NULL;
+    p->at = (struct table_place){0};
+}
+
+void db_delete(struct place *p)
+{
+    assert(p->entry);
+    db_release_value(p->shard, p->entry);
+    db_drop(p);
+}
+
+void db_expire(struct place *p)
+{
+    db_delete(p);
+    p->shard->stats.expired++;
+}
+
+void db_changed(struct call *c, struct place *p)
+{
+    p->shard->stats.changes++;
+}
+
+/* --- Whole databases --- */
+
+static struct db *db_of(const struct shard *s, uint32_t db)
+{
+    assert(db < s->keyspace->db_count);
+    return &s->dbs[db];
+}
+
+uint64_t db_key_count(const struct shard *s, uint32_t db)
+{
+    return db_of(s, db)->keys.count;
+}
+
+static uint64_t random_of(void *context)
+{
+    return shard_random(context);
+}
+
+/* Ends, because every round but the last removes a key. */
+struct entry *db_random(struct shard *s, uint32_t db)
+{
+    struct db *d = db_of(s, db);
+    struct entry *e;
+    while ((e = table_random(&d->keys, random_of, s)) && entry_expired(e, s->now_ms)) {
+        struct place p = db_place_of(s, d, e);
+        db_expire(&p);
+    }
+    return e;
+}
+
+static void clear_entry(void *context, void *item, struct table_place at)
+{
+    struct shard *s = context;
+    struct entry *e = item;
+    db_release_value(s, e);
+    heap_free(&s->heap, e, entry_size(e));
+}
+
+void db_clear(struct shard *s, uint32_t db)
+{
+    struct db *d = db_of(s, db);
+    const struct table_type *type = d->keys.type;
+    const void *context = d->keys.context;
+    if (d->keys.count)
+        table_scan(&d->keys, 0, 0, 0, false, clear_entry, s);
+    table_deinit(&d->keys);
+    uint64_t version = d->version;
+    *d = (struct db){.version = version + 1};
+    table_init(&d->keys, type, context);
+}
+
+/* All tables of a shard have the same context, so they may change places as they are. */
+void db_swap(struct shard *s, uint32_t a, uint32_t b)
+{
+    struct db *da = db_of(s, a), *db = db_of(s, b);
+    assert(da->keys.context == db->keys.context);
+    struct db kept = *da;
+    *da = *db;
+    *db = kept;
+}
+
+/* What db_scan passes through the table's scan. */
+struct scanning {
+    int64_t now_ms;
+    void (*visit)(void *context, struct entry *e);
+    void *context;
+};
+
+static void scan_entry(void *context, void *item, struct table_place at)
+{
+    const struct scanning *scanning = context;
+    if (!entry_expired(item, scanning->now_ms))
+        scanning->visit(scanning->context, item);
+}
+
+void db_scan(struct shard *s, uint32_t db, uint64_t *position, uint64_t count,
+             void (*visit)(void *context, struct entry *e), void *context)
+{
+    struct scanning scanning = {.now_ms = s->now_ms, .visit = visit, .context = context};
+    uint64_t items = count == 0 ? 1 : count < SCAN_COUNT_MAX ? count : SCAN_COUNT_MAX;
+    *position = table_scan(&db_of(s, db)->keys, *position, items, items * 10, false, scan_entry,
+                           &scanning);
+}

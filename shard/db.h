@@ -1,0 +1,105 @@
+/* Keys in their databases: what command bodies find, change and remove.
+ *
+ * A *place* is where a key is, or would be: db_find returns one, and the functions that change the
+ * key take it. A place stays good until its own key is changed through another place; the functions
+ * here keep the one they are given good. (Keys that come and go beside it may move it in the table:
+ * it then finds itself again.) Expired keys do not exist: db_find removes them.
+ *
+ * Values: a string is held as an integer ("int"), inside the entry ("embstr" up to 44 bytes,
+ * "raw"), or in a block of its own ("raw") when long. Commands do not see the difference but
+ * through db_encoding_name. Ownership: db copies what it is given and frees what it replaces. */
+#pragma once
+
+#include "shard/call.h"
+#include "shard/type/entry.h"
+
+enum db_mode {
+    DB_READ,   /* counts a hit or a miss, touches LRU/LFU unless the call says not to */
+    DB_WRITE,  /* for a command that writes: touches, counts nothing */
+    DB_PEEK,   /* touches and counts nothing (OBJECT, DEBUG, TTL's kin as Redis does) */
+};
+
+struct place {
+    struct shard *shard;
+    struct db *db;
+    struct entry *entry;   /* NULL: no such key */
+    struct slice key;      /* the caller's, borrowed */
+    uint64_t hash;
+    struct table_place at; /* where the table held the entry ... */
+    uint64_t version;      /* ... when db->version was this */
+};
+
+/* Expiry arguments of the functions below. */
+#define DB_NO_EXPIRY ((int64_t)-1)
+#define DB_KEEP_EXPIRY ((int64_t)-2)
+
+/* The key that is argument `arg`, in the call's database. */
+struct place db_find(struct call *c, uint32_t arg, enum db_mode mode);
+/* Any key in any database (of the shard that it lives on). */
+struct place db_find_key(struct call *c, struct slice key, uint32_t db, enum db_mode mode);
+
+/* The place's value as bytes. `scratch` (NUMBER_INTEGER_SIZE_MAX bytes) is used where it is an
+ * integer. Good until the key changes. The entry is a string. */
+struct slice db_string(const struct place *p, char *scratch);
+static inline bool db_is_string(const struct place *p)
+{
+    return entry_type(p->entry) == TYPE_STRING;
+}
+/* True, with the value, where the entry is held as an integer. */
+bool db_string_integer(const struct place *p, int64_t *value);
+
+/* Creates the key or replaces its value, whatever its type was. An expiry is in ms since the
+ * epoch, DB_NO_EXPIRY or DB_KEEP_EXPIRY. db_put_string tries the integer encoding; `value` is no
+ * part of the value that it replaces. */
+void db_put_string(struct place *p, struct slice value, int64_t expires_ms);
+void db_put_integer(struct place *p, int64_t value, int64_t expires_ms);
+/* Makes the string writable bytes ("raw") of exactly `size`, created when absent, zero-filled
+ * where it grew, shortened where it was longer; keeps the expiry. Returns the bytes; they are
+ * good until the next change. Appending is amortized O(bytes added). */
+char *db_string_bytes(struct place *p, size_t size);
+
+/* Removes the key; the place then says it is absent. */
+void db_delete(struct place *p);
+
+/* Expiry of the entry in ms since the epoch, or DB_NO_EXPIRY. */
+int64_t db_expiry(const struct place *p);
+/* Sets or (DB_NO_EXPIRY) removes it. */
+void db_set_expiry(struct place *p, int64_t expires_ms);
+
+/* Gives `to` (which may exist: it is replaced) the value and expiry of `from`. db_move removes
+ * `from`. The two may be of different shards and databases, and must be different keys. A move
+ * keeps the time of the last access, a copy is new. Both places stay good. */
+void db_move(struct place *from, struct place *to);
+void db_copy(const struct place *from, struct place *to);
+
+/* Says that the command changed the key: what watchers, notifications and the journal will hang on.
+ * The functions above do not say it; the command does, once, after its change. */
+void db_changed(struct call *c, struct place *p);
+
+/* "int", "embstr", "raw". */
+const char *db_encoding_name(const struct place *p);
+/* "string", ... as TYPE says it. */
+const char *db_type_name(const struct place *p);
+/* Bytes that the key holds: its entry, what its value has beside it, its share of a bucket. */
+size_t db_memory(const struct place *p);
+/* Time since the last access, in steps of a second; of use without LFU. */
+uint64_t db_idle_ms(const struct place *p);
+/* With LFU: the access counter, decayed to now. */
+uint32_t db_frequency(const struct place *p);
+
+/* Keys of this shard in a database. */
+uint64_t db_key_count(const struct shard *s, uint32_t db);
+/* A random key that has not expired, or NULL where there is none. Removes the expired keys it
+ * meets. */
+struct entry *db_random(struct shard *s, uint32_t db);
+/* Removes all keys of one database of this shard. */
+void db_clear(struct shard *s, uint32_t db);
+/* Exchanges two databases of this shard. */
+void db_swap(struct shard *s, uint32_t a, uint32_t b);
+
+/* Calls `visit` for keys that have not expired, from hash position `*position` (0 to start),
+ * about `count` of them; leaves the next position, or 0 when all were visited. Keys present
+ * during a whole pass over the positions are visited at least once, whatever is added or removed
+ * between calls. `visit` must not change the database. Positions fit in 48 bits. */
+void db_scan(struct shard *s, uint32_t db, uint64_t *position, uint64_t count,
+             void (*visit)(void *context, struct entry *e), void *context);

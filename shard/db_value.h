@@ -1,0 +1,32 @@
+/* The insides of db.h: what db.c, db_value.c and sweep.c share. No one else includes this.
+ *
+ * An entry and its value are freed apart: db_release_value frees what a value holds beside its
+ * entry, and only the functions that say so call it. That is how a block changes its owner
+ * without a copy. */
+#pragma once
+
+#include "shard/db.h"
+
+/* A new entry's clock: LRU seconds, or LFU minutes with the initial counter. */
+uint32_t db_clock_fresh(const struct shard *s);
+
+/* The slow half of db_place_at. */
+void db_place_again(struct place *p);
+
+/* Where the table holds the place's entry now. */
+static inline struct table_place db_place_at(struct place *p)
+{
+    if (__builtin_expect(p->version != p->db->version, 0))
+        db_place_again(p);
+    return p->at;
+}
+
+/* The place of an entry met in the table. Its key is the entry's own. */
+struct place db_place_of(struct shard *s, struct db *db, struct entry *e);
+
+/* Frees what the value holds beside its entry. */
+void db_release_value(struct shard *s, struct entry *e);
+/* Removes the key and its entry, and leaves its value alone. */
+void db_drop(struct place *p);
+/* Removes a key whose time has come, and counts it. */
+void db_expire(struct place *p);

@@ -1,0 +1,45 @@
+/* What all shards agree on: how keys are spread over them, how keys are hashed, and the options
+ * that commands heed.
+ *
+ * One for the process, created before the cores start. The spread and the secret never change
+ * after that and are read by every thread. `options` changes only while every shard stands still
+ * in a cross transaction (CONFIG SET), so shards read it without atomics. */
+#pragma once
+
+#include "proto/slice.h"
+
+#define SLOT_COUNT 16384
+#define SHARD_COUNT_MAX 256
+#define HASH_SECRET_SIZE 192
+
+struct keyspace_options {
+    uint64_t bulk_size_max;      /* bytes: proto-max-bulk-len */
+    uint32_t lfu_log_factor;
+    uint32_t lfu_decay_minutes;
+    bool lfu;                    /* maxmemory-policy is an LFU one */
+    bool active_expire;          /* the sweep is on (DEBUG SET-ACTIVE-EXPIRE) */
+    uint32_t active_expire_effort; /* 1 to 10 */
+};
+
+struct keyspace {
+    uint32_t shard_count; /* 1 to SHARD_COUNT_MAX */
+    uint32_t db_count;    /* databases, 16 by default */
+    uint16_t shard_of_slot[SLOT_COUNT];
+    unsigned char hash_secret[HASH_SECRET_SIZE];
+    struct keyspace_options options;
+};
+
+/* Spreads contiguous slot ranges over the shards. `secret` seeds the hash: random bytes. */
+void keyspace_init(struct keyspace *k, uint32_t shard_count, uint32_t db_count,
+                   const unsigned char secret[HASH_SECRET_SIZE]);
+
+/* The Redis Cluster slot of a key: CRC16 (XMODEM) of its {tag}, or of the whole key, mod 16384. */
+uint32_t keyspace_slot(struct slice key);
+
+static inline uint32_t keyspace_shard(const struct keyspace *k, struct slice key)
+{
+    return k->shard_count == 1 ? 0 : k->shard_of_slot[keyspace_slot(key)];
+}
+
+/* The seeded hash that tables use: XXH3 with the process's secret. Never shown to clients. */
+uint64_t keyspace_hash(const struct keyspace *k, struct slice key);

@@ -1,0 +1,54 @@
+/* A shard: one core's part of the keyspace, single-threaded.
+ *
+ * Every function here and in db.h is called by the thread that owns the shard, or by the one
+ * thread that runs a cross transaction while the owner stands still. The time is passed in; the
+ * shard makes no system call. */
+#pragma once
+
+#include "shard/keyspace.h"
+#include "shard/type/heap.h"
+#include "shard/type/table.h"
+
+struct shard_stats {
+    uint64_t hits;
+    uint64_t misses;
+    uint64_t expired;       /* keys removed because their time had come */
+    uint64_t expired_swept; /* ... of these, by the sweep */
+    uint64_t changes;       /* writes that changed something */
+};
+
+struct db {
+    struct table keys;      /* of struct entry */
+    uint64_t version;       /* counts keys added and removed: each may move others in the table */
+    uint64_t expiring_count; /* keys with an expiry */
+    uint64_t sweep_position; /* hash position the next sweep slice starts from */
+    int64_t avg_ttl_ms;      /* running estimate over what the sweep sees; 0: unknown */
+};
+
+struct shard {
+    uint32_t index;
+    const struct keyspace *keyspace;
+    struct heap heap;
+    uint64_t block_bytes;  /* mem_usable of what values hold beside their entries */
+    struct db *dbs;        /* keyspace->db_count of them */
+    uint32_t sweep_db;     /* the database that the next sweep begins with */
+    int64_t now_ms;        /* wall clock of this iteration, set by the core */
+    uint64_t random_state; /* xorshift, seeded by the core */
+    struct shard_stats stats;
+};
+
+void shard_init(struct shard *s, uint32_t index, const struct keyspace *k, uint64_t random_seed);
+void shard_deinit(struct shard *s);
+
+/* Removes keys whose time has come, visiting at most `buckets_max` buckets over all databases
+ * (fewer when nothing expires). Returns the number removed and, in *visited, buckets looked at. */
+uint64_t shard_sweep(struct shard *s, uint64_t buckets_max, uint64_t *visited);
+/* True while any key has an expiry: whether sweeping is of use. */
+bool shard_has_expiring(const struct shard *s);
+
+/* Prefetches for a key about to be used: first its bucket, later (bucket now in cache) its
+ * entry. */
+void shard_prefetch_bucket(const struct shard *s, uint32_t db, uint64_t hash);
+void shard_prefetch_entry(const struct shard *s, uint32_t db, uint64_t hash);
+
+uint64_t shard_random(struct shard *s);

@@ -51,12 +51,14 @@ static void explain(int error, const char *address, unsigned port, char *why, si
     switch (error) {
     case EADDRINUSE:
         snprintf(why, why_size,
-                 "port %u is in use by another program: stop it or choose another with --port", port);
+                 "port %u is in use by another program: stop it or choose another with --port",
+                 port);
         return;
     case EACCES:
         snprintf(why, why_size,
-                 "port %u may not be opened by this user: choose one above 1023 with --port, or grant "
-                 "CAP_NET_BIND_SERVICE", port);
+                 "port %u may not be opened by this user: choose one above 1023 with --port, "
+                 "or grant CAP_NET_BIND_SERVICE",
+                 port);
         return;
     case EADDRNOTAVAIL:
         snprintf(why, why_size,
@@ -64,7 +66,8 @@ static void explain(int error, const char *address, unsigned port, char *why, si
         return;
     case EAFNOSUPPORT:
         snprintf(why, why_size,
-                 "address %s is of a kind that is switched off on this machine: leave it out of --bind",
+                 "address %s is of a kind that is switched off on this machine: "
+                 "leave it out of --bind",
                  address);
         return;
     case EMFILE:
@@ -72,7 +75,8 @@ static void explain(int error, const char *address, unsigned port, char *why, si
         snprintf(why, why_size, "no file descriptor is left: raise the limit with ulimit -n");
         return;
     default:
-        snprintf(why, why_size, "cannot listen on %s, port %u: %s: choose another with --bind or --port",
+        snprintf(why, why_size,
+                 "cannot listen on %s, port %u: %s: choose another with --bind or --port",
                  address, port, strerror(error));
     }
 }
@@ -104,7 +108,8 @@ int listener_open(const char *address, unsigned port, unsigned backlog, char *wh
 {
     struct endpoint e;
     if (port > 65535) {
-        snprintf(why, why_size, "port %u is out of range: choose one up to 65535 with --port", port);
+        snprintf(why, why_size, "port %u is out of range: choose one up to 65535 with --port",
+                 port);
         return -1;
     }
     if (!parse(&e, address, port)) {
@@ -135,7 +140,7 @@ void listener_prepare(int fd, unsigned keepalive_s)
     set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
 }
 
-/* "?:0" where there is no internet address: the peer is gone, or the socket is of another family. */
+/* "?:0" where there is no internet address: the peer is gone, or the family is another. */
 static void write_name(const struct endpoint *e, char *to, size_t size)
 {
     char text[INET6_ADDRSTRLEN];

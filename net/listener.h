@@ -3,9 +3,9 @@
 
 #include <stddef.h>
 
-/* Binds and listens on TCP. `address` is a numeric IPv4 or IPv6 address, or "*" / "::*" for all of the
- * one or the other. Returns a non-blocking, close-on-exec socket (SO_REUSEADDR; IPV6_V6ONLY for IPv6),
- * or -1 with a sentence in `why` that names the cure. */
+/* Binds and listens on TCP. `address` is a numeric IPv4 or IPv6 address, or "*" / "::*" for all of
+ * the one or the other. Returns a non-blocking, close-on-exec socket (SO_REUSEADDR; IPV6_V6ONLY
+ * for IPv6), or -1 with a sentence in `why` that names the cure. */
 int listener_open(const char *address, unsigned port, unsigned backlog, char *why, size_t why_size);
 
 /* Sets what accepted sockets need: non-blocking, close-on-exec, TCP_NODELAY, and keep-alive every

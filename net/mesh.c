@@ -1,17 +1,18 @@
 /* The mesh: one ck_ring a pair of cores, and what makes looking at many of them cheap.
  *
- * An element is the LAST message of a chain whose last links to its first: the receiver joins chains
- * without walking them.
+ * An element is the LAST message of a chain whose last links to its first: the receiver joins
+ * chains without walking them.
  *
- * A receiver does not scan its rings. After it enqueued, a sender sets its bit in the receiver's inbox;
- * the receiver takes all bits at once and empties the rings of these senders. A bit may be set though
- * its ring is empty already (the receiver came between the enqueue and the bit): one look too many,
- * never one too few. An empty look costs one load for each 64 cores.
+ * A receiver does not scan its rings. After it enqueued, a sender sets its bit in the receiver's
+ * inbox; the receiver takes all bits at once and empties the rings of these senders. A bit may be
+ * set though its ring is empty already (the receiver came between the enqueue and the bit): one
+ * look too many, never one too few. An empty look costs one load for each 64 cores.
  *
  * Enqueueing is ck_ring's. Dequeueing is not: in 0.7.1 _ck_ring_dequeue_sc has only a store fence
- * between reading the slot and moving c_head, which where loads may pass later stores (aarch64) lets
- * the producer overwrite the slot before it was read. Here a release store moves c_head, once for all
- * elements taken. The sender's own load of c_head is an acquire, its pair. */
+ * (no load fence) between reading the slot and moving c_head, which where loads may pass later
+ * stores (aarch64) lets the producer overwrite the slot before it was read. Here a release store
+ * moves c_head, once for all elements taken. The sender's own load of c_head is an acquire, its
+ * pair. */
 #include "net/mesh.h"
 
 #include "proto/mem.h"
@@ -33,8 +34,8 @@
 #define MESH_TSAN
 #endif
 
-/* ck's loads and stores are inline assembly on x86-64, which ThreadSanitizer does not see: it is told
- * that what precedes an enqueue happens before what follows the dequeue. */
+/* ck's loads and stores are inline assembly on x86-64, which ThreadSanitizer does not see: it is
+ * told that what precedes an enqueue happens before what follows the dequeue. */
 #ifdef MESH_TSAN
 extern void __tsan_acquire(void *address);
 extern void __tsan_release(void *address);
@@ -49,7 +50,8 @@ struct channel {
     struct ck_ring_buffer slots[RING_SIZE];
 };
 
-/* Senders that enqueued something since the receiver looked. Set by the senders, taken by the receiver. */
+/* Senders that enqueued something since the receiver looked. Set by the senders, taken by the
+ * receiver. */
 struct inbox {
     alignas(64) uint64_t *senders;
 };
@@ -152,8 +154,8 @@ static bool channel_enqueue(struct channel *ch, struct mesh_message *last)
     assert(slot != NULL);
     slot->value = last;
     __tsan_release(&ch->ring);
-    /* ck's commit orders stores before p_tail; our loads of the messages, which the receiver may change
-     * at once, must be over too. Pairs with the acquire in channel_take. */
+    /* ck's commit orders stores before p_tail; our loads of the messages, which the receiver may
+     * change at once, must be over too. Pairs with the acquire in channel_take. */
     ck_pr_fence_release();
     ck_ring_enqueue_commit_spsc(&ch->ring);
     return true;
@@ -172,7 +174,8 @@ static bool hand_over(struct mesh *m, uint32_t self, uint32_t to)
     return true;
 }
 
-bool mesh_flush(struct mesh *m, uint32_t self, void (*handed)(void *context, uint32_t to), void *context)
+bool mesh_flush(struct mesh *m, uint32_t self, void (*handed)(void *context, uint32_t to),
+                void *context)
 {
     assert(self < m->core_count);
     bool left = false;
@@ -193,7 +196,7 @@ bool mesh_flush(struct mesh *m, uint32_t self, void (*handed)(void *context, uin
 
 /* ---- receiving ---- */
 
-/* The one consumer's side: adds to the ring of messages ending in `last` all that the channel has. */
+/* The one consumer's side: adds all that the channel has to the chain ending in `last`. */
 static struct mesh_message *channel_take(struct channel *ch, struct mesh_message *last)
 {
     uint32_t head = ch->ring.c_head;

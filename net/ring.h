@@ -1,15 +1,16 @@
 /* A core's ring: its sockets, its wake-up, its sleep. io_uring, or epoll in its place.
  *
- * One ring belongs to one thread, which makes every call but ring_wake. ring_poll is the only call that
- * enters the kernel to wait; everything that happened is told to the handler from within it (never from
- * within another call). Bytes given to `received` stay good until the next ring_poll.
+ * One ring belongs to one thread, which makes every call but ring_wake. ring_poll is the only call
+ * that enters the kernel to wait; everything that happened is told to the handler from within it
+ * (never from within another call). Bytes given to `received` stay good until the next ring_poll.
  *
- * A conn is embedded in its user's struct and freed by the user after `closed`, which comes exactly once
- * after ring_close, when the kernel can no longer touch it. One send is in flight a conn at most.
+ * A conn is embedded in its user's struct and freed by the user after `closed`, which comes
+ * exactly once after ring_close, when the kernel can no longer touch it. One send is in flight a
+ * conn at most.
  *
- * io_uring: SINGLE_ISSUER, DEFER_TASKRUN, COOP_TASKRUN, TASKRUN_FLAG, SUBMIT_ALL; multishot accept and
- * receive into a ring of provided buffers. A conn that found no buffer (-ENOBUFS) waits on a re-arm
- * list. Source: io_uring_enter(2), io_uring_setup(2), liburing 2.3. */
+ * io_uring: SINGLE_ISSUER, DEFER_TASKRUN, COOP_TASKRUN, TASKRUN_FLAG, SUBMIT_ALL; multishot accept
+ * and receive into a ring of provided buffers. A conn that found no buffer (-ENOBUFS) waits on a
+ * re-arm list. Source: io_uring_enter(2), io_uring_setup(2), liburing 2.3. */
 #pragma once
 
 #include <stdbool.h>
@@ -22,20 +23,21 @@ enum ring_backend { RING_AUTO, RING_URING, RING_EPOLL };
 
 struct conn {
     int fd;
-    uint8_t state;        /* the ring's own bits */
-    uint8_t pending;      /* completions still to come (io_uring) */
-    bool receiving;       /* wanted: not paused */
+    uint8_t state;         /* the ring's own bits */
+    uint8_t pending;       /* completions still to come (io_uring) */
+    bool receiving;        /* wanted: not paused */
     const char *send_data; /* what is being sent; NULL: no send in flight */
     size_t send_size;
-    struct conn *next;    /* in the ring's own lists */
+    struct conn *next;     /* in the ring's own lists */
     struct conn *previous;
 };
 
 struct ring_handler {
     /* A connection came in on listener `tag`; the handler owns fd. */
     void (*accepted)(void *context, int fd, unsigned tag);
-    /* Bytes arrived; size 0: the peer has shut down its side, or the connection broke. Nothing follows
-     * a size of 0. Not called between ring_pause and ring_resume, except for what was under way. */
+    /* Bytes arrived; size 0: the peer has shut down its side, or the connection broke. Nothing
+     * follows a size of 0. Not called between ring_pause and ring_resume, except for what was
+     * under way. */
     void (*received)(void *context, struct conn *c, const char *data, size_t size);
     /* The send is over: all bytes (error 0), or the connection broke (errno). */
     void (*sent)(void *context, struct conn *c, int error);
@@ -59,9 +61,10 @@ enum ring_backend ring_probe(char *why, size_t why_size);
 struct ring *ring_create(const struct ring_options *options);
 void ring_destroy(struct ring *r);
 
-/* Accepts on a listening, non-blocking socket until ring_unlisten; `tag` comes back in `accepted`. A
- * lack of file descriptors is waited out, not spun on. */
+/* Accepts on a listening, non-blocking socket until ring_unlisten; `tag` comes back in `accepted`.
+ * A lack of file descriptors is waited out, not spun on. */
 void ring_listen(struct ring *r, int fd, unsigned tag);
+/* The user closes the fd; its port is free once a ring_poll has run. */
 void ring_unlisten(struct ring *r, int fd);
 
 /* Starts to receive on a connected socket, which the ring now owns. The fd is in c->fd. */
@@ -77,11 +80,11 @@ static inline bool ring_sending(const struct conn *c)
 /* Closes the connection, cutting off a send in flight (`sent` is not called for it any more). */
 void ring_close(struct ring *r, struct conn *c);
 
-/* Submits what is waiting, waits up to timeout_us for something to happen (0: not at all, negative:
- * without bound), and tells the handler. Skips the kernel where there is nothing to submit, to reap or
- * to wait for. Returns the number of handler calls made. */
+/* Submits what is waiting, waits up to timeout_us for something to happen (0: not at all,
+ * negative: without bound), and tells the handler. Skips the kernel where there is nothing to
+ * submit, to reap or to wait for. Returns the number of handler calls made. */
 unsigned ring_poll(struct ring *r, int64_t timeout_us);
-/* Makes a ring_poll of this ring return soon, now or the next one. Any thread; async-signal-safe. */
+/* Makes a ring_poll of this ring return soon, now or the next. Any thread; async-signal-safe. */
 void ring_wake(struct ring *r);
 
 enum ring_backend ring_backend(const struct ring *r);

@@ -1,8 +1,8 @@
 /* What the two backends of the ring share. Internal to ring*.c.
  *
- * A backend is a struct that begins with struct ring, and one table of functions. ring.c checks the
- * caller (right thread, right state) and goes through the table; it also owns what is the same in both:
- * the wake-up, the listeners' records, and the mapping for receive buffers. */
+ * A backend is a struct that begins with struct ring, and one table of functions. ring.c checks
+ * the caller (right thread, right state) and goes through the table; it also owns what is the same
+ * in both: the wake-up, the listeners' records, and the mapping for receive buffers. */
 #pragma once
 
 #include "net/ring.h"
@@ -48,7 +48,7 @@ struct ring {
     alignas(64) bool woken;
 };
 
-/* The time for which a listener rests that found no descriptor, and for which a client then waits. */
+/* How long a listener rests that found no descriptor: what a client then waits at most. */
 #define RING_RETRY_US 100000
 
 /* The bit of conn.state that both backends have; theirs are below it. */
@@ -57,14 +57,16 @@ struct ring {
 /* Prepares the common part; false with errno set. */
 bool ring_init(struct ring *r, const struct ring_ops *ops, const struct ring_options *options);
 void ring_deinit(struct ring *r);
-/* Takes note that the write of a waker arrived. Pairs with the exchange in ring_wake: what was written
- * before any ring_wake that found `woken` set is seen by the owner after this. */
+/* Takes note that the write of a waker arrived. Pairs with the exchange in ring_wake: what was
+ * written before any ring_wake that found `woken` set is seen by the owner after this. */
 void ring_woken(struct ring *r);
-/* Lets a listener rest after `error`, or not where trying again at once makes sense. True: it rests. */
+/* Lets a listener rest after `error`, or not where trying again at once makes sense. True: it
+ * rests. */
 bool ring_rest_listener(struct ring *r, struct ring_listener *l, int error);
-/* Starts listeners whose rest is over, frees those stopped, and shortens a wait to the next retry. */
+/* Starts listeners whose rest is over, frees those stopped, cuts a wait at the next retry. */
 int64_t ring_tend_listeners(struct ring *r, int64_t timeout_us);
-/* Zeroed memory that takes no room before it is touched, nor more than is touched. NULL: errno is set. */
+/* Zeroed memory that takes no room before it is touched, nor more than is touched. NULL: errno is
+ * set. */
 void *ring_map(size_t size);
 void ring_unmap(void *at, size_t size);
 
@@ -127,8 +129,8 @@ static inline void ring_tell_accepted(struct ring *r, const struct ring_listener
     r->handler.accepted(r->context, fd, l->tag);
 }
 
-/* Gives the conns of a list back to their user, who may free them at once. Those that are added by the
- * handler meanwhile are left for the next ring_poll. */
+/* Gives the conns of a list back to their user, who may free them at once. Those that are added by
+ * the handler meanwhile are left for the next ring_poll. */
 static inline void ring_tell_closed(struct ring *r, struct conn_list *closed)
 {
     for (unsigned left = closed->count; left > 0; left--) {

@@ -1,13 +1,16 @@
 /* The ring on epoll, for where io_uring may not be used.
  *
- * Conns are registered once, edge-triggered, for everything: no system call follows when one is paused,
- * resumed or has a full socket. What an edge told is kept in conn.state until it is used up, and conns
- * with something to do stand in `agenda`, which ring_poll works off before and after it waits:
- *   - a send queued by ring_send (begun there, not in ring_send, because only ring_poll may report it);
+ * Conns are registered once, edge-triggered, for everything: no system call follows when one is
+ * paused, resumed or has a full socket. What an edge told is kept in conn.state until it is used
+ * up, and conns with something to do stand in `agenda`, which ring_poll works off before and after
+ * it waits:
+ *   - a send queued by ring_send (begun there, not in ring_send, because only ring_poll may report
+ *     it);
  *   - a socket that may have bytes, one receive a turn, so that no conn keeps the others waiting.
  *
- * Received bytes go to slots of one region, used from its start in each ring_poll: the same few pages
- * while traffic is light. When the slots are used up, the agenda waits for the next ring_poll.
+ * Received bytes go to slots of one region, used from its start in each ring_poll: the same few
+ * pages while traffic is light. When the slots are used up, the agenda waits for the next
+ * ring_poll.
  *
  * Source: epoll(7), epoll_wait(2). */
 #include "net/ring_backend.h"
@@ -91,8 +94,8 @@ static void epoll_unlisten(struct ring *r, struct ring_listener *l)
     l->armed = false;
 }
 
-/* Where the kernel has no memory to watch the conn, a first receive finds what is there and the conn
- * ends, as a broken one. */
+/* Where the kernel has no memory to watch the conn, a first receive finds what is there and the
+ * conn ends, as a broken one. */
 static void epoll_add(struct ring *r, struct conn *c)
 {
     struct epoll_ring *e = epoll_of(r);
@@ -103,6 +106,7 @@ static void epoll_add(struct ring *r, struct conn *c)
     agenda_add(e, c);
 }
 
+/* Nothing to do: `receiving` keeps the conn out of the agenda, and edges do not repeat. */
 static void epoll_pause(struct ring *r, struct conn *c)
 {
 }
@@ -128,7 +132,8 @@ static void epoll_close(struct ring *r, struct conn *c)
     c->state = CONN_CLOSING;
     c->receiving = false;
     c->send_data = NULL;
-    /* Said explicitly: a forked child may still hold the descriptor, and then close would not do it. */
+    /* Said explicitly: a forked child may still hold the descriptor, and then close would not do
+     * it. */
     epoll_ctl(e->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL);
     close(c->fd);
     c->fd = -1;
@@ -179,7 +184,7 @@ static bool wants_receive(const struct conn *c)
     return c->receiving && (c->state & (READABLE | ENDED | CONN_CLOSING)) == READABLE;
 }
 
-/* One turn: a send and a receive, each where it is due. True where it should go behind the others. */
+/* One turn: a send and a receive, each where due. True where it should go behind the others. */
 static bool take_turn(struct epoll_ring *e, struct conn *c)
 {
     if (ring_sending(c) && (c->state & BLOCKED) == 0)
@@ -204,9 +209,9 @@ static void move_to_served(struct epoll_ring *e, struct conn *c)
     conn_list_append(&e->served, c);
 }
 
-/* Gives each conn that stood in the agenda one turn. A handler may close any conn, also one whose turn
- * is to come, and start sends, which are for a later turn. Where the slots do not suffice, those
- * without one stay ahead of those that had one. */
+/* Gives each conn that stood in the agenda one turn. A handler may close any conn, also one whose
+ * turn is to come, and start sends, which are for a later turn. Where the slots do not suffice,
+ * those without one stay ahead of those that had one. */
 static void agenda_work(struct epoll_ring *e)
 {
     for (unsigned left = e->agenda.count; left > 0 && e->agenda.first != NULL; left--) {

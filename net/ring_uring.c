@@ -1,19 +1,20 @@
 /* The ring on io_uring.
  *
  * One io_uring_enter an iteration submits everything that the iteration queued, runs the kernel's
- * deferred task work, and sleeps if asked to. With DEFER_TASKRUN completions appear only inside such a
- * call; IORING_SQ_TASKRUN in the shared flags says when one would bring any.
+ * deferred task work, and sleeps if asked to. With DEFER_TASKRUN completions appear only inside
+ * such a call; IORING_SQ_TASKRUN in the shared flags says when one would bring any.
  *
- * user_data is the address of the conn or listener with the kind of operation in its low three bits.
- * Nothing is freed before its last completion, so an address is never met again by an old completion.
+ * user_data is the address of the conn or listener with the kind of operation in its low three
+ * bits. Nothing is freed before its last completion, so an address is never met again by an old
+ * completion.
  *
- * Receive buffers: one buffer ring (group 0). The kernel gets a window of the buffers, which doubles
- * whenever the kernel ran out, so that a quiet server cycles through few pages and a busy one has all.
- * Buffers that came back in one ring_poll go to the kernel at the start of the next.
+ * Receive buffers: one buffer ring (group 0). The kernel gets a window of the buffers, which
+ * doubles whenever the kernel ran out, so that a quiet server cycles through few pages and a busy
+ * one has all. Buffers that came back in one ring_poll go to the kernel at the start of the next.
  *
- * A conn without a buffer (-ENOBUFS) waits in `hungry`, or in `fed` if it had got something since it was
- * armed; hungry conns are armed first, and no more of both than there are buffers in the window. Thus
- * a conn that can fill every buffer does not starve the others.
+ * A conn without a buffer (-ENOBUFS) waits in `hungry`, or in `fed` if it had got something since
+ * it was armed; hungry conns are armed first, and no more of both than there are buffers in the
+ * window. Thus a conn that can fill every buffer does not starve the others.
  *
  * Sources: io_uring_setup(2), io_uring_enter(2), io_uring_register(2), liburing 2.3. */
 #include "net/ring_backend.h"
@@ -31,8 +32,8 @@
 
 #define SQ_ENTRIES 1024
 #define CQ_ENTRIES 4096
-#define WINDOW_MIN 32         /* buffers that the kernel has from the start */
-#define SEND_SIZE_MAX (1 << 30) /* bytes a submission, whose length is 32 bits */
+#define WINDOW_MIN 32           /* buffers that the kernel has from the start */
+#define SEND_SIZE_MAX (1 << 30) /* bytes a submission: its length has 32 bits */
 
 /* The low bits of user_data. */
 enum operation { OP_RECV, OP_SEND, OP_ACCEPT, OP_WAKE, OP_CANCEL };
@@ -359,8 +360,8 @@ static void complete(struct uring *u, uint64_t data, int result, uint32_t flags)
     }
 }
 
-/* Handlers may queue more, and a full submission queue then brings more completions: those beyond the
- * tail seen at the start are left for the next ring_poll. */
+/* Handlers may queue more, and a full submission queue then brings more completions: those beyond
+ * the tail seen at the start are left for the next ring_poll. */
 static void reap(struct uring *u)
 {
     struct io_uring_cq *cq = &u->io.cq;
@@ -530,7 +531,8 @@ static const char *probe_receive(struct io_uring *io, struct io_uring_buf_ring *
         return "io_uring multishot receive";
     }
     errno = EOPNOTSUPP;
-    bool works = cqe->res == 1 && (cqe->flags & IORING_CQE_F_BUFFER) && (cqe->flags & IORING_CQE_F_MORE);
+    unsigned needed = IORING_CQE_F_BUFFER | IORING_CQE_F_MORE;
+    bool works = cqe->res == 1 && (cqe->flags & needed) == needed;
     return works ? NULL : "io_uring multishot receive";
 }
 

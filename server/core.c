@@ -346,6 +346,22 @@ void core_destroy(struct core *c)
     mem_free(c);
 }
 
+void core_measure(const struct core *c, struct core_memory *m)
+{
+    const struct shard *s = &c->shard;
+    *m = (struct core_memory){.entries = s->heap.used_bytes, .blocks = s->block_bytes};
+    for (uint32_t i = 0; i < s->keyspace->db_count; i++)
+        m->tables += table_memory(&s->dbs[i].keys);
+    m->fixed = sizeof(*c) + BUNDLE_ITEMS_MAX * sizeof(*c->batch) + c->scratch.cap +
+               registry_count(server->registry) * sizeof(*c->command_stats) +
+               c->request_cap * sizeof(*c->requests) + c->hop_cap * sizeof(*c->hops) +
+               s->keyspace->db_count * sizeof(*s->dbs);
+    for (uint32_t i = 0; i < c->pool_count; i++)
+        m->fixed += c->pool[i].cap;
+    for (const struct arena_chunk *chunk = c->arena.first; chunk; chunk = chunk->next)
+        m->fixed += sizeof(*chunk) + chunk->cap;
+}
+
 bool core_start(struct core *c, uint64_t seed, bool spins)
 {
     this_core = c;

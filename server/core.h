@@ -138,12 +138,24 @@ struct core {
     bool sweeping;             /* the last sweep slice was fruitful: another one is due */
     int64_t sweep_used_us;     /* in this period */
     uint64_t cron_commands;    /* stats.commands at the last cron */
+    uint64_t data_peak;        /* bytes of keys and values, the most that a cron has seen */
 
     /* Read and written by other threads. */
     _Atomic uint32_t sleeping __attribute__((aligned(64)));
     _Atomic uint32_t released; /* low half of ticket + 1 of the last cross transaction released: a futex */
     _Atomic uint32_t load;     /* sessions, as core 0 sees them when it spreads connections */
 };
+
+/* Bytes in use. Receive buffers are the kernel's business as much as ours, and not among them. */
+struct core_memory {
+    uint64_t entries; /* keys with the values inside them */
+    uint64_t blocks;  /* values beside their entries */
+    uint64_t tables;
+    uint64_t fixed;   /* what a core has without keys and sessions */
+};
+
+/* On the core's thread, or while it stands still. */
+void core_measure(const struct core *c, struct core_memory *m);
 
 /* The core of the calling thread; NULL on others. */
 struct core *core_self(void);

@@ -71,6 +71,27 @@ static void end_pause(struct core *c)
         session_release_held(c);
 }
 
+/* The two clocks may part company: each cron looks at the wall clock again. */
+void cron_await_pause_end(struct core *c)
+{
+    int64_t left_ms = server->pause_until_ms - c->shard.now_ms;
+    int64_t wait_us = BUSY_PERIOD_US;
+    if (left_ms < BUSY_PERIOD_US / 1000)
+        wait_us = left_ms > 0 ? left_ms * 1000 : 0;
+    if (c->now_us + wait_us < c->next_cron_us)
+        c->next_cron_us = c->now_us + wait_us;
+}
+
+/* For INFO's used_memory_peak. */
+static void note_memory(struct core *c)
+{
+    struct core_memory m;
+    core_measure(c, &m);
+    uint64_t data = m.entries + m.blocks + m.tables;
+    if (data > c->data_peak)
+        c->data_peak = data;
+}
+
 /* No more is read; whoever is owed nothing goes. */
 static void stop(struct core *c)
 {
@@ -102,17 +123,20 @@ void cron_run(struct core *c)
     if (c->sweeping)
         sweep(c);
     if (c->now_us < c->next_cron_us) {
-        if (c->sweeping || c->held)
-            c->next_cron_us = c->sweeping ? c->now_us : c->next_cron_us;
+        if (c->sweeping)
+            c->next_cron_us = c->now_us;
         return;
     }
     c->sweep_used_us = 0;
     sweep(c);
     sample(c);
+    note_memory(c);
     close_idle(c);
     end_pause(c);
     bool busy = c->stats.commands != c->cron_commands || c->held || c->stop_deadline_us ||
                 shard_has_expiring(&c->shard);
     c->cron_commands = c->stats.commands;
     c->next_cron_us = c->now_us + (busy ? BUSY_PERIOD_US : IDLE_PERIOD_US);
+    if (c->held)
+        cron_await_pause_end(c);
 }

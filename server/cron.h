@@ -7,5 +7,7 @@
 
 /* Does what is due and sets c->next_cron_us. Cheap when nothing is. */
 void cron_run(struct core *c);
+/* Has the core wake when CLIENT PAUSE ends, to the millisecond: it holds sessions back. */
+void cron_await_pause_end(struct core *c);
 /* True where this core may end: all cores owe nothing any more. */
 bool cron_finished(const struct core *c);

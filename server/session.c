@@ -7,6 +7,7 @@
 #include "net/listener.h"
 #include "proto/mem.h"
 #include "server/bundle.h"
+#include "server/cron.h"
 #include "server/execute.h"
 #include "server/route.h"
 #include "server/server.h"
@@ -211,6 +212,8 @@ static size_t feed(struct core *c, struct session *s, const char *data, size_t s
         return at;
     }
     uint32_t taken = route_requests(c, s, c->batch, n, (struct slice){data, size}, copy);
+    if (taken)
+        s->last_command = c->batch[taken - 1].command;
     bool all = taken == n && status != RESP_ERROR;
     if (!all || status == RESP_COMMAND)
         s->more = taken < n || at < size;
@@ -323,6 +326,7 @@ void session_hold(struct core *c, struct session *s)
     s->in_held = true;
     s->next_held = c->held;
     c->held = s;
+    cron_await_pause_end(c);
 }
 
 void session_release_held(struct core *c)

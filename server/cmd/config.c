@@ -1,2 +1,153 @@
+/* CONFIG: the options that server/config.h reads, seen and changed by clients; and the statistics. */
+#include "server/config.h"
 #include "server/cmd/tables.h"
-const struct command config_commands[] = {{0}};
+#include "server/core.h"
+#include "server/server.h"
+#include "shard/call.h"
+
+/* ---- CONFIG GET ---- */
+
+struct pairs {
+    struct reply reply; /* into a buffer of its own: the map's size comes first */
+    size_t count;
+};
+
+static void add_pair(void *context, const char *name, const char *value)
+{
+    struct pairs *pairs = context;
+    reply_bulk_text(&pairs->reply, name);
+    reply_bulk_text(&pairs->reply, value);
+    pairs->count++;
+}
+
+static void config_get_run(struct call *c)
+{
+    struct buf body;
+    buf_init(&body);
+    struct pairs pairs = {.reply = {.out = &body, .protocol = c->reply.protocol}};
+    config_get(&server->config, c->argv + 2, c->argc - 2, add_pair, &pairs);
+    reply_map(&c->reply, pairs.count);
+    buf_append_slice(c->reply.out, buf_slice(&body));
+    buf_deinit(&body);
+}
+
+/* ---- CONFIG SET ---- */
+
+/* Raises the limit on open files where more clients shall be served. False where the system does not
+ * allow it; the limit it does allow is then in server->config. */
+static bool make_room_for_clients(int64_t before)
+{
+    int64_t wanted = server->config.maxclients;
+    if (wanted > before)
+        server_raise_file_limit();
+    return server->config.maxclients == wanted;
+}
+
+static void reply_no_room(struct call *c)
+{
+    reply_error(&c->reply,
+                "ERR CONFIG SET failed (possibly related to argument 'maxclients') - The operating "
+                "system is not able to handle the specified number of clients, try with %lld",
+                (long long)server->config.maxclients);
+}
+
+/* Runs while all cores stand still: each sees the old values or all the new ones. */
+static void config_set_run(struct call *c)
+{
+    if (c->argc % 2) {
+        reply_error_syntax(&c->reply);
+        return;
+    }
+    struct config changed;
+    char error[CONFIG_ERROR_SIZE];
+    if (!config_set(&server->config, c->argv + 2, (c->argc - 2) / 2, &changed, error,
+                    sizeof(error))) {
+        reply_error(&c->reply, "%s", error);
+        return;
+    }
+
+    struct config before = server->config;
+    server->config = changed;
+    if (!make_room_for_clients(before.maxclients)) {
+        reply_no_room(c);
+        server->config = before;
+        config_deinit(&changed);
+        return;
+    }
+    server_apply_config();
+    config_deinit(&before);
+    reply_ok(&c->reply);
+}
+
+/* ---- CONFIG RESETSTAT ---- */
+
+/* What stands for the server as a whole is the first core's to reset. The count of changes is no
+ * statistic: it says what a snapshot would lack. */
+static void config_resetstat(struct call *c)
+{
+    struct core *core = core_self();
+    core->stats = (struct core_stats){0};
+    memset(core->command_stats, 0,
+           registry_count(server->registry) * sizeof(*core->command_stats));
+    core->error_kinds = 0;
+    core->data_peak = 0;
+    core->shard.stats = (struct shard_stats){.changes = core->shard.stats.changes};
+    if (core->index != 0)
+        return;
+    atomic_store_explicit(&server->accepted_count, 0, memory_order_relaxed);
+    atomic_store_explicit(&server->rejected_count, 0, memory_order_relaxed);
+}
+
+/* ---- CONFIG HELP ---- */
+
+static void config_help(struct call *c)
+{
+    static const char *const lines[] = {
+        "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "GET <pattern> [<pattern> ...]",
+        "    Return the options whose names match a glob-style <pattern>, and their values.",
+        "SET <option> <value> [<option> <value> ...]",
+        "    Change options: all of them, or none where one cannot be changed.",
+        "RESETSTAT",
+        "    Set the statistics that INFO reports back to zero.",
+        "HELP",
+        "    Print this help.",
+    };
+    size_t count = sizeof(lines) / sizeof(lines[0]);
+    reply_array(&c->reply, count);
+    for (size_t i = 0; i < count; i++)
+        reply_simple(&c->reply, lines[i]);
+}
+
+#define ADMIN_FLAGS (CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE)
+#define SUBCOMMAND(word, body, args, f) \
+    .name = word, .run = body, .arity = args, .flags = (f), .group = "server"
+#define SET_ON_ALL_NODES "request_policy:all_nodes response_policy:all_succeeded"
+
+static const struct command config_subcommands[] = {
+    {SUBCOMMAND("get", config_get_run, -3, ADMIN_FLAGS),
+     .since = "2.0.0",
+     .complexity = "O(N) when N is the number of configuration parameters provided",
+     .syntax = "parameter [parameter ...]",
+     .summary = "Returns options and their values."},
+    {SUBCOMMAND("help", config_help, 2, CMD_LOADING | CMD_STALE),
+     .since = "5.0.0", .complexity = "O(1)",
+     .summary = "Returns a text on the subcommands."},
+    {SUBCOMMAND("resetstat", config_resetstat, 2, ADMIN_FLAGS),
+     .route = ROUTE_ALL, .split = SPLIT_OK, .since = "2.0.0", .complexity = "O(1)",
+     .summary = "Sets the statistics that INFO reports back to zero.", .tips = SET_ON_ALL_NODES},
+    {SUBCOMMAND("set", config_set_run, -4, ADMIN_FLAGS | CMD_EVERY_SHARD),
+     .route = ROUTE_CROSS, .since = "2.0.0",
+     .complexity = "O(N) when N is the number of configuration parameters provided",
+     .syntax = "parameter value [parameter value ...]",
+     .summary = "Changes options while the server runs.", .tips = SET_ON_ALL_NODES},
+    {.name = NULL},
+};
+
+const struct command config_commands[] = {
+    {.name = "config", .arity = -2, .route = ROUTE_SESSION, .group = "server",
+     .since = "2.0.0", .complexity = "Depends on subcommand.",
+     .summary = "A container for commands on the configuration.",
+     .subcommands = config_subcommands},
+    {.name = NULL},
+};

@@ -1,2 +1,282 @@
+/* INFO: each core leaves its numbers, the home core adds them up and writes the text.
+ *
+ * The numbers of all cores are of one moment: INFO is an entry of the order like any other. Sections
+ * and fields are Redis 7.2's; what this version does not have is shown as a stand-alone Redis without
+ * it shows it, and what it does not count is left out. */
+#include "server/cmd/info.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
 #include "server/cmd/tables.h"
-const struct command info_commands[] = {{0}};
+#include "server/server.h"
+#include "server/session.h"
+#include "shard/call.h"
+#include "shard/db.h"
+
+/* Rates are taken against the oldest sample that is not older than this. */
+#define RATE_SPAN_MS 2000
+#define SAMPLE_COUNT 16
+
+/* ---- Which sections ---- */
+
+static const struct {
+    const char *name;
+    enum info_section section;
+} section_names[] = {
+    {"server", INFO_SERVER}, {"clients", INFO_CLIENTS}, {"memory", INFO_MEMORY},
+    {"persistence", INFO_PERSISTENCE}, {"stats", INFO_STATS}, {"replication", INFO_REPLICATION},
+    {"cpu", INFO_CPU}, {"modules", INFO_MODULES}, {"module_list", INFO_MODULES},
+    {"commandstats", INFO_COMMANDSTATS}, {"errorstats", INFO_ERRORSTATS},
+    {"cluster", INFO_CLUSTER}, {"shards", INFO_SHARDS}, {"keyspace", INFO_KEYSPACE},
+};
+
+#define ALL_SECTIONS ((1u << INFO_SECTION_COUNT) - 1)
+#define DEFAULT_SECTIONS (ALL_SECTIONS & ~(1u << INFO_COMMANDSTATS | 1u << INFO_SHARDS))
+
+/* A bit a section; a name that is none asks for nothing, as in Redis. */
+static unsigned wanted_sections(const struct call *c)
+{
+    unsigned wanted = c->argc == 1 ? DEFAULT_SECTIONS : 0;
+    for (uint32_t i = 1; i < c->argc; i++) {
+        if (call_arg_is(c, i, "default"))
+            wanted |= DEFAULT_SECTIONS;
+        if (call_arg_is(c, i, "all") || call_arg_is(c, i, "everything"))
+            wanted |= ALL_SECTIONS;
+        for (size_t k = 0; k < sizeof(section_names) / sizeof(section_names[0]); k++)
+            if (call_arg_is(c, i, section_names[k].name))
+                wanted |= 1u << section_names[k].section;
+    }
+    return wanted;
+}
+
+/* ---- A core's part ---- */
+
+static struct info_sessions measure_sessions(const struct core *c)
+{
+    struct info_sessions x = {0};
+    for (const struct session *s = c->sessions; s; s = s->next) {
+        if (s->closing || s->close_asked)
+            continue;
+        size_t output = session_output_size(s);
+        x.count++;
+        x.memory += session_memory(s);
+        x.input_max = s->query.cap > x.input_max ? s->query.cap : x.input_max;
+        x.output_max = output > x.output_max ? output : x.output_max;
+    }
+    return x;
+}
+
+static double a_second(uint64_t now, uint64_t then, int64_t ms)
+{
+    return (double)(now - then) * 1000 / (double)ms;
+}
+
+static struct info_rates measure_rates(const struct core *c)
+{
+    const struct core_stats *st = &c->stats;
+    int64_t now_ms = c->now_us / 1000;
+    uint32_t count = st->sample_index < SAMPLE_COUNT ? st->sample_index : SAMPLE_COUNT;
+    for (uint32_t age = count; age > 0; age--) {
+        uint32_t i = (st->sample_index - age) % SAMPLE_COUNT;
+        int64_t ms = now_ms - st->sample_ms[i];
+        if (ms > RATE_SPAN_MS || ms <= 0)
+            continue;
+        return (struct info_rates){
+            .commands = a_second(st->commands, st->sample_commands[i], ms),
+            .input = a_second(st->input_bytes, st->sample_input[i], ms),
+            .output = a_second(st->output_bytes, st->sample_output[i], ms),
+        };
+    }
+    return (struct info_rates){0};
+}
+
+static void append_dbs(struct buf *to, const struct shard *s, struct info_core *x)
+{
+    for (uint32_t i = 0; i < s->keyspace->db_count; i++) {
+        const struct db *db = &s->dbs[i];
+        if (db->keys.count == 0)
+            continue;
+        struct info_db d = {i, db->keys.count, db->expiring_count, db->avg_ttl_ms};
+        buf_append(to, &d, sizeof(d));
+        x->keys += d.keys;
+        x->db_count++;
+    }
+}
+
+static void info_run(struct call *c)
+{
+    const struct core *core = core_self();
+    bool with_commands = wanted_sections(c) & 1u << INFO_COMMANDSTATS;
+    struct buf *out = c->reply.out;
+    struct info_core x = {
+        .sessions = measure_sessions(core),
+        .rates = measure_rates(core),
+        .data_peak = core->data_peak,
+        .stats = core->stats,
+        .shard = core->shard.stats,
+        .shard_index = core->index,
+        .error_count = core->error_kinds,
+        .command_count = with_commands ? registry_count(server->registry) : 0,
+    };
+    core_measure(core, &x.memory);
+    size_t start = out->size;
+    buf_append(out, &x, sizeof(x));
+    append_dbs(out, &core->shard, &x);
+    memcpy(out->data + start, &x, sizeof(x));
+    buf_append(out, core->errors, x.error_count * sizeof(*core->errors));
+    buf_append(out, core->command_stats, x.command_count * sizeof(*core->command_stats));
+}
+
+/* ---- Adding up ---- */
+
+/* Takes bytes off the front of a part. */
+static void take(struct slice *from, void *to, size_t size)
+{
+    assert(from->size >= size);
+    memcpy(to, from->data, size);
+    *from = (struct slice){from->data + size, from->size - size};
+}
+
+static void add_stats(struct core_stats *to, const struct core_stats *x)
+{
+    to->commands += x->commands;
+    to->hops_sent += x->hops_sent;
+    to->splits += x->splits;
+    to->crosses += x->crosses;
+    to->input_bytes += x->input_bytes;
+    to->output_bytes += x->output_bytes;
+    to->error_replies += x->error_replies;
+    to->iterations += x->iterations;
+    to->sleeps += x->sleeps;
+    to->wakes_sent += x->wakes_sent;
+    to->query_limit_closed += x->query_limit_closed;
+    to->output_limit_closed += x->output_limit_closed;
+    to->auth_failures += x->auth_failures;
+}
+
+static uint64_t greater(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static void add_core(struct info_core *to, const struct info_core *x)
+{
+    to->sessions.count += x->sessions.count;
+    to->sessions.memory += x->sessions.memory;
+    to->sessions.input_max = greater(to->sessions.input_max, x->sessions.input_max);
+    to->sessions.output_max = greater(to->sessions.output_max, x->sessions.output_max);
+    to->rates.commands += x->rates.commands;
+    to->rates.input += x->rates.input;
+    to->rates.output += x->rates.output;
+    to->memory.entries += x->memory.entries;
+    to->memory.blocks += x->memory.blocks;
+    to->memory.tables += x->memory.tables;
+    to->memory.fixed += x->memory.fixed;
+    to->data_peak += greater(x->data_peak, x->memory.entries + x->memory.blocks + x->memory.tables);
+    to->keys += x->keys;
+    to->shard.hits += x->shard.hits;
+    to->shard.misses += x->shard.misses;
+    to->shard.expired += x->shard.expired;
+    to->shard.expired_swept += x->shard.expired_swept;
+    to->shard.changes += x->shard.changes;
+    add_stats(&to->stats, &x->stats);
+}
+
+/* The mean of the shards' estimates, weighted by the keys that they stand for. */
+static void add_db(struct info *info, const struct info_db *x)
+{
+    struct info_db *to = &info->dbs[x->db];
+    uint64_t expiring = to->expiring + x->expiring;
+    if (expiring)
+        to->avg_ttl_ms = (int64_t)(((double)to->avg_ttl_ms * (double)to->expiring +
+                                    (double)x->avg_ttl_ms * (double)x->expiring) /
+                                   (double)expiring);
+    to->keys += x->keys;
+    to->expiring = expiring;
+}
+
+static void add_error(struct info *info, const struct error_stats *x)
+{
+    for (uint32_t i = 0; i < info->error_count; i++) {
+        if (strcmp(info->errors[i].code, x->code) == 0) {
+            info->errors[i].count += x->count;
+            return;
+        }
+    }
+    info->errors[info->error_count++] = *x;
+}
+
+static void add_part(struct info *info, struct slice part)
+{
+    struct info_core *x = &info->cores[info->core_count++];
+    take(&part, x, sizeof(*x));
+    add_core(&info->total, x);
+    for (uint32_t i = 0; i < x->db_count; i++) {
+        struct info_db d;
+        take(&part, &d, sizeof(d));
+        add_db(info, &d);
+    }
+    for (uint32_t i = 0; i < x->error_count; i++) {
+        struct error_stats e;
+        take(&part, &e, sizeof(e));
+        add_error(info, &e);
+    }
+    for (uint32_t i = 0; i < x->command_count; i++) {
+        struct command_stats st;
+        take(&part, &st, sizeof(st));
+        info->commands[i].calls += st.calls;
+        info->commands[i].ticks += st.ticks;
+        info->commands[i].rejected += st.rejected;
+        info->commands[i].failed += st.failed;
+    }
+}
+
+static void *zeroed(size_t count, size_t size)
+{
+    void *p = arena_alloc(&core_self()->arena, count * size);
+    memset(p, 0, count * size);
+    return p;
+}
+
+static int compare_errors(const void *a, const void *b)
+{
+    return strcmp(((const struct error_stats *)a)->code, ((const struct error_stats *)b)->code);
+}
+
+static void info_merge(struct call *c, const struct split_parts *parts)
+{
+    struct info info = {
+        .now_ms = c->now_ms,
+        .total.db_count = c->keyspace->db_count,
+        .cores = zeroed(parts->count, sizeof(*info.cores)),
+        .dbs = zeroed(c->keyspace->db_count, sizeof(*info.dbs)),
+        .commands = zeroed(registry_count(server->registry), sizeof(*info.commands)),
+        .errors = zeroed((size_t)parts->count * ERROR_KINDS_MAX, sizeof(*info.errors)),
+    };
+    for (uint32_t i = 0; i < parts->count; i++)
+        add_part(&info, (struct slice){parts->sections[i].data, parts->sections[i].size});
+    qsort(info.errors, info.error_count, sizeof(*info.errors), compare_errors);
+
+    struct buf text;
+    buf_init(&text);
+    unsigned wanted = wanted_sections(c);
+    for (unsigned i = 0; i < INFO_SECTION_COUNT; i++) {
+        if (!(wanted & 1u << i))
+            continue;
+        if (text.size)
+            buf_append_text(&text, "\r\n");
+        info_append_section(&text, &info, (enum info_section)i);
+    }
+    reply_verbatim(&c->reply, "txt", buf_slice(&text));
+    buf_deinit(&text);
+}
+
+const struct command info_commands[] = {
+    {.name = "info", .run = info_run, .merge = info_merge, .arity = -1, .route = ROUTE_ALL,
+     .split = SPLIT_MERGE, .flags = CMD_LOADING | CMD_STALE | CMD_SENTINEL, .acl = ACL_DANGEROUS,
+     .group = "server", .since = "1.0.0", .complexity = "O(1)", .syntax = "[section [section ...]]",
+     .summary = "Returns information and statistics on the server.",
+     .tips = "nondeterministic_output request_policy:all_shards response_policy:special"},
+    {.name = NULL},
+};

@@ -150,7 +150,7 @@ static int64_t find_bit(const unsigned char *p, struct bit_range r, bool bit)
     uint64_t from = r.first >> 3, to = r.last >> 3;
     for (uint64_t i = from; i <= to; i++) {
         uint64_t word;
-        while (i > from && to - i >= sizeof(word)) {
+        while (to - i >= sizeof(word)) {
             memcpy(&word, p + i, sizeof(word));
             if (word != nothing)
                 break;

@@ -6,8 +6,9 @@
  * source.
  *
  * The result is made a block at a time, each source passing over the block in turn, so that the
- * block stays in the cache and every inner loop is one the compiler makes vector instructions
- * of. */
+ * block stays in the cache and every inner loop is one the compiler makes vector instructions of.
+ * A block is written where it belongs after every source was read there: the destination may be a
+ * source. */
 #include "proto/mem.h"
 #include "proto/number.h"
 #include "shard/db.h"
@@ -25,13 +26,14 @@ struct source {
     char scratch[NUMBER_INTEGER_SIZE_MAX]; /* where the bytes are, when the key is an integer */
 };
 
-/* One block of the result, and the part of it that a source has bytes for. */
+/* One block of the result. */
 struct block {
     unsigned char *to;
     size_t size;
     size_t offset; /* in the strings */
 };
 
+/* The part of the block that a source has bytes for. */
 static struct slice source_part(const struct source *s, const struct block *b)
 {
     if (s->bytes.size <= b->offset)
@@ -49,47 +51,63 @@ static void block_copy(struct block *b, struct slice from)
 
 static void block_and(struct block *b, struct slice from)
 {
+    unsigned char *restrict to = b->to;
+    const char *restrict in = from.data;
     for (size_t i = 0; i < from.size; i++)
-        b->to[i] &= (unsigned char)from.data[i];
-    memset(b->to + from.size, 0, b->size - from.size);
+        to[i] &= (unsigned char)in[i];
+    memset(to + from.size, 0, b->size - from.size);
 }
 
 static void block_or(struct block *b, struct slice from)
 {
+    unsigned char *restrict to = b->to;
+    const char *restrict in = from.data;
     for (size_t i = 0; i < from.size; i++)
-        b->to[i] |= (unsigned char)from.data[i];
+        to[i] |= (unsigned char)in[i];
 }
 
 static void block_xor(struct block *b, struct slice from)
 {
+    unsigned char *restrict to = b->to;
+    const char *restrict in = from.data;
     for (size_t i = 0; i < from.size; i++)
-        b->to[i] ^= (unsigned char)from.data[i];
+        to[i] ^= (unsigned char)in[i];
 }
 
 static void block_and_not(struct block *b, struct slice from)
 {
+    unsigned char *restrict to = b->to;
+    const char *restrict in = from.data;
     for (size_t i = 0; i < from.size; i++)
-        b->to[i] &= (unsigned char)~from.data[i];
+        to[i] &= (unsigned char)~in[i];
 }
 
 static void block_invert(struct block *b)
 {
-    for (size_t i = 0; i < b->size; i++)
-        b->to[i] = (unsigned char)~b->to[i];
+    unsigned char *to = b->to;
+    size_t size = b->size;
+    for (size_t i = 0; i < size; i++)
+        to[i] = (unsigned char)~to[i];
 }
 
-/* Bits seen in exactly one source: those seen, less those seen again. */
+/* Adds a source to the bits `seen`, and those that were seen before to the bits seen `again`. */
+static void note_seen(unsigned char *restrict seen, unsigned char *restrict again,
+                      struct slice from)
+{
+    const char *restrict in = from.data;
+    for (size_t i = 0; i < from.size; i++) {
+        again[i] |= seen[i] & (unsigned char)in[i];
+        seen[i] |= (unsigned char)in[i];
+    }
+}
+
+/* The bits of exactly one source. */
 static void block_one(struct block *b, const struct source *sources, uint32_t count)
 {
     unsigned char again[BLOCK_SIZE] = {0};
     block_copy(b, source_part(&sources[0], b));
-    for (uint32_t k = 1; k < count; k++) {
-        struct slice from = source_part(&sources[k], b);
-        for (size_t i = 0; i < from.size; i++) {
-            again[i] |= b->to[i] & (unsigned char)from.data[i];
-            b->to[i] |= (unsigned char)from.data[i];
-        }
-    }
+    for (uint32_t k = 1; k < count; k++)
+        note_seen(b->to, again, source_part(&sources[k], b));
     block_and_not(b, (struct slice){(const char *)again, b->size});
 }
 
@@ -127,17 +145,19 @@ static void block_fold(enum bit_op op, struct block *b, const struct source *sou
         block_invert(b);
 }
 
-static void combine(enum bit_op op, unsigned char *to, size_t size, const struct source *sources,
+static void combine(enum bit_op op, char *to, size_t size, const struct source *sources,
                     uint32_t count)
 {
+    unsigned char bytes[BLOCK_SIZE];
     for (size_t at = 0; at < size; at += BLOCK_SIZE) {
-        struct block b = {to + at, size - at < BLOCK_SIZE ? size - at : BLOCK_SIZE, at};
+        struct block b = {bytes, size - at < BLOCK_SIZE ? size - at : BLOCK_SIZE, at};
         if (op == OP_ONE)
             block_one(&b, sources, count);
         else if (op == OP_DIFF || op == OP_DIFF1 || op == OP_ANDOR)
             block_first_and_rest(op, &b, sources, count);
         else
             block_fold(op, &b, sources, count);
+        memcpy(to + at, bytes, b.size);
     }
 }
 
@@ -185,21 +205,30 @@ static bool read_sources(struct call *c, struct source *sources, uint32_t count,
     return true;
 }
 
-/* The destination may be one of the sources, so the result is complete before it changes. It is raw
- * bytes without an expiry, even where it reads as an integer. */
-static void store_result(struct call *c, const unsigned char *result, size_t size)
+static void remove_destination(struct call *c)
 {
     struct place p = db_find(c, 2, DB_WRITE);
-    if (p.entry && (size == 0 || !db_is_string(&p))) {
-        db_delete(&p);
-        if (size == 0)
-            db_changed(c, &p);
-    }
-    if (size == 0)
+    if (!p.entry)
         return;
-    memcpy(db_string_bytes(&p, size), result, size);
-    db_set_expiry(&p, DB_NO_EXPIRY);
+    db_delete(&p);
     db_changed(c, &p);
+}
+
+/* Makes the destination raw bytes without an expiry. Where it is a source too, that source's bytes
+ * have moved: the same ones now begin the destination. */
+static char *make_destination(struct call *c, struct place *p, size_t size, struct source *sources,
+                              uint32_t count)
+{
+    *p = db_find(c, 2, DB_WRITE);
+    if (p->entry && !db_is_string(p))
+        db_delete(p);
+    if (p->entry)
+        db_set_expiry(p, DB_NO_EXPIRY);
+    char *to = db_string_bytes(p, size);
+    for (uint32_t k = 0; k < count; k++)
+        if (sources[k].bytes.size && slice_equal(c->argv[3 + k], c->argv[2]))
+            sources[k].bytes.data = to;
+    return to;
 }
 
 static void bitop_run(struct call *c)
@@ -215,10 +244,14 @@ static void bitop_run(struct call *c)
         return;
     }
 
-    unsigned char *result = mem_alloc(size + 1);
-    combine(op, result, size, sources, count);
-    store_result(c, result, size);
-    mem_free(result);
+    if (size) {
+        struct place p;
+        char *to = make_destination(c, &p, size, sources, count);
+        combine(op, to, size, sources, count);
+        db_changed(c, &p);
+    } else {
+        remove_destination(c);
+    }
     mem_free(sources);
 
     reply_integer(&c->reply, (int64_t)size);

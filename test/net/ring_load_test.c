@@ -5,7 +5,7 @@ RING_TEST(ring_load, serves_five_hundred_conns_at_once)
 {
     enum { COUNT = 500, SIZE = 300 };
     static int fds[COUNT];
-    struct rig *rig = rig_create(*backend, 1024, 4096);
+    struct rig *rig = rig_create(backend, 1024, 4096);
     rig->echo = true;
     for (int i = 0; i < COUNT; i++)
         fds[i] = rig_connect(rig);
@@ -32,7 +32,7 @@ RING_TEST(ring_load, runs_out_of_buffers_and_loses_nothing)
     enum { COUNT = 100, SIZE = 20000 };
     static int fds[COUNT];
     static char sent[SIZE], back[SIZE];
-    struct rig *rig = rig_create(*backend, 4, 512);
+    struct rig *rig = rig_create(backend, 4, 512);
     rig->echo = true;
     for (int i = 0; i < COUNT; i++)
         fds[i] = rig_client(rig);
@@ -55,7 +55,7 @@ RING_TEST(ring_load, conns_that_could_fill_every_buffer_do_not_starve_the_others
     enum { HOGS = 8 };
     int hogs[HOGS];
     static char flood[65536];
-    struct rig *rig = rig_create(*backend, 4, 512);
+    struct rig *rig = rig_create(backend, 4, 512);
     for (int i = 0; i < HOGS; i++)
         hogs[i] = rig_client(rig);
     int fd = rig_client(rig);
@@ -81,7 +81,7 @@ RING_TEST(ring_load, pausing_and_closing_conns_that_wait_for_a_buffer_is_safe)
     enum { COUNT = 40, SIZE = 8192 };
     int fds[COUNT];
     static char data[SIZE];
-    struct rig *rig = rig_create(*backend, 2, 256);
+    struct rig *rig = rig_create(backend, 2, 256);
     for (int i = 0; i < COUNT; i++) {
         fds[i] = rig_client(rig);
         rig_write(fds[i], data, SIZE);
@@ -110,7 +110,7 @@ RING_TEST(ring_load, queues_more_than_the_submission_queue_holds)
 {
     enum { COUNT = 500 };
     static int fds[COUNT];
-    struct rig *rig = rig_create(*backend, 64, 1024);
+    struct rig *rig = rig_create(backend, 64, 1024);
     for (int i = 0; i < COUNT; i++)
         fds[i] = rig_connect(rig);
     rig_poll_until(rig, rig->conn_count == COUNT);
@@ -130,7 +130,7 @@ RING_TEST(ring_load, waits_out_a_lack_of_descriptors)
 {
     int taken[64], taken_count = 0;
     struct rlimit limit;
-    struct rig *rig = rig_create(*backend, 16, 4096);
+    struct rig *rig = rig_create(backend, 16, 4096);
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = 64;
     cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
@@ -160,10 +160,10 @@ static long resident_kib(void)
 
 RING_TEST(ring_load, an_idle_ring_takes_little_memory)
 {
-    struct rig *warm = rig_create(*backend, 1024, 16384);
+    struct rig *warm = rig_create(backend, 1024, 16384);
     rig_poll(warm, 0);
     long before = resident_kib();
-    struct rig *rig = rig_create(*backend, 1024, 16384);
+    struct rig *rig = rig_create(backend, 1024, 16384);
     rig_poll(rig, 0);
     cr_assert_lt(resident_kib() - before, 1024);
     rig_destroy(rig);

@@ -22,8 +22,8 @@ Test(ring, probe_leaves_no_descriptor_behind)
 
 RING_TEST(ring, accepts_with_the_tag_of_the_listener)
 {
-    struct rig *rig = rig_create(*backend, 16, 4096);
-    cr_assert_eq(ring_backend(rig->ring), *backend);
+    struct rig *rig = rig_create(backend, 16, 4096);
+    cr_assert_eq(ring_backend(rig->ring), backend);
     int fd = rig_client(rig);
     cr_assert_eq(rig->accepted_tag, 7);
     close(fd);
@@ -32,7 +32,7 @@ RING_TEST(ring, accepts_with_the_tag_of_the_listener)
 
 RING_TEST(ring, echoes_small_data)
 {
-    struct rig *rig = rig_create(*backend, 16, 4096);
+    struct rig *rig = rig_create(backend, 16, 4096);
     rig->echo = true;
     int fd = rig_client(rig);
     for (int i = 0; i < 100; i++) {
@@ -49,7 +49,7 @@ RING_TEST(ring, echoes_small_data)
 
 RING_TEST(ring, echoes_megabytes)
 {
-    struct rig *rig = rig_create(*backend, 64, 16384);
+    struct rig *rig = rig_create(backend, 64, 16384);
     const size_t size = 8 << 20;
     char *sent = malloc(size), *back = malloc(size);
     rig_fill(sent, size, 1);
@@ -73,7 +73,7 @@ RING_TEST(ring, echoes_megabytes)
 
 RING_TEST(ring, sends_megabytes_to_a_slow_reader_as_one)
 {
-    struct rig *rig = rig_create(*backend, 16, 4096);
+    struct rig *rig = rig_create(backend, 16, 4096);
     const size_t size = 16 << 20;
     char *sent = malloc(size), *back = malloc(size);
     rig_fill(sent, size, 2);
@@ -94,7 +94,7 @@ RING_TEST(ring, sends_megabytes_to_a_slow_reader_as_one)
 
 RING_TEST(ring, reports_a_finished_send_without_sleeping)
 {
-    struct rig *rig = rig_create(*backend, 16, 4096);
+    struct rig *rig = rig_create(backend, 16, 4096);
     int fd = rig_client(rig);
     while (rig_poll(rig, 1000) > 0)
         continue;
@@ -110,7 +110,7 @@ RING_TEST(ring, reports_a_finished_send_without_sleeping)
 
 RING_TEST(ring, delivers_nothing_while_paused_and_all_after)
 {
-    struct rig *rig = rig_create(*backend, 16, 4096);
+    struct rig *rig = rig_create(backend, 16, 4096);
     struct rig_conn *s = &rig->conns[0];
     int fd = rig_client(rig);
     ring_pause(rig->ring, &s->conn);
@@ -129,7 +129,7 @@ RING_TEST(ring, delivers_nothing_while_paused_and_all_after)
 
 RING_TEST(ring, pausing_at_every_piece_loses_nothing)
 {
-    struct rig *rig = rig_create(*backend, 16, 1024);
+    struct rig *rig = rig_create(backend, 16, 1024);
     struct rig_conn *s = &rig->conns[0];
     const size_t size = 1 << 20;
     char *sent = malloc(size);
@@ -157,7 +157,7 @@ RING_TEST(ring, pausing_at_every_piece_loses_nothing)
 
 RING_TEST(ring, waiting_while_paused_does_not_spin)
 {
-    struct rig *rig = rig_create(*backend, 16, 4096);
+    struct rig *rig = rig_create(backend, 16, 4096);
     int fd = rig_client(rig);
     ring_pause(rig->ring, &rig->conns[0].conn);
     rig_write(fd, "unread", 6);
@@ -175,7 +175,7 @@ RING_TEST(ring, waiting_while_paused_does_not_spin)
 
 RING_TEST(ring, tells_the_end_once)
 {
-    struct rig *rig = rig_create(*backend, 16, 4096);
+    struct rig *rig = rig_create(backend, 16, 4096);
     struct rig_conn *s = &rig->conns[0];
     int fd = rig_client(rig);
     rig_write(fd, "last words", 10);
@@ -192,7 +192,7 @@ RING_TEST(ring, tells_the_end_once)
 
 RING_TEST(ring, answers_a_peer_that_shut_down_its_side)
 {
-    struct rig *rig = rig_create(*backend, 16, 4096);
+    struct rig *rig = rig_create(backend, 16, 4096);
     char back[8];
     rig->echo = true;
     int fd = rig_client(rig);
@@ -214,7 +214,7 @@ static void reset(int fd)
 
 RING_TEST(ring, tells_a_reset_as_an_end)
 {
-    struct rig *rig = rig_create(*backend, 16, 4096);
+    struct rig *rig = rig_create(backend, 16, 4096);
     reset(rig_client(rig));
     rig_poll_until(rig, rig->conns[0].end_count == 1);
     cr_assert_eq(rig->conns[0].received_size, 0);
@@ -223,7 +223,7 @@ RING_TEST(ring, tells_a_reset_as_an_end)
 
 RING_TEST(ring, tells_the_error_of_a_send_that_broke)
 {
-    struct rig *rig = rig_create(*backend, 16, 4096);
+    struct rig *rig = rig_create(backend, 16, 4096);
     const size_t size = 32 << 20;
     char *data = calloc(1, size);
     int fd = rig_client(rig);
@@ -240,7 +240,7 @@ RING_TEST(ring, tells_the_error_of_a_send_that_broke)
 
 RING_TEST(ring, closing_cuts_off_a_send_that_nobody_reads)
 {
-    struct rig *rig = rig_create(*backend, 16, 4096);
+    struct rig *rig = rig_create(backend, 16, 4096);
     const size_t size = 32 << 20;
     char *data = calloc(1, size);
     int fd = rig_client(rig);
@@ -257,7 +257,7 @@ RING_TEST(ring, closing_cuts_off_a_send_that_nobody_reads)
 
 RING_TEST(ring, closing_before_the_send_was_submitted_is_safe)
 {
-    struct rig *rig = rig_create(*backend, 16, 4096);
+    struct rig *rig = rig_create(backend, 16, 4096);
     int fd = rig_client(rig);
     ring_send(rig->ring, &rig->conns[0].conn, "x", 1);
     ring_close(rig->ring, &rig->conns[0].conn);
@@ -270,7 +270,7 @@ RING_TEST(ring, closing_before_the_send_was_submitted_is_safe)
 
 RING_TEST(ring, the_peer_sees_the_close)
 {
-    struct rig *rig = rig_create(*backend, 16, 4096);
+    struct rig *rig = rig_create(backend, 16, 4096);
     char byte;
     int fd = rig_client(rig);
     ring_close(rig->ring, &rig->conns[0].conn);
@@ -282,7 +282,7 @@ RING_TEST(ring, the_peer_sees_the_close)
 
 RING_TEST(ring, waits_as_long_as_told)
 {
-    struct rig *rig = rig_create(*backend, 16, 4096);
+    struct rig *rig = rig_create(backend, 16, 4096);
     rig_poll(rig, 0);
     rig_poll(rig, 1000);
     int64_t start_us = rig_now_us();
@@ -298,7 +298,7 @@ RING_TEST(ring, waits_as_long_as_told)
 
 RING_TEST(ring, unlisten_refuses_newcomers_and_keeps_the_rest)
 {
-    struct rig *rig = rig_create(*backend, 16, 4096);
+    struct rig *rig = rig_create(backend, 16, 4096);
     char back[2];
     rig->echo = true;
     int fd = rig_client(rig);

@@ -52,7 +52,7 @@ RING_TEST(ring_wake, a_hundred_thousand_turns_lose_no_wake_up)
     unsigned counter = 0, ready_count = 0;
     struct player players[2];
     for (unsigned i = 0; i < 2; i++)
-        players[i] = (struct player){.backend = *backend, .other = &players[1 - i],
+        players[i] = (struct player){.backend = backend, .other = &players[1 - i],
             .counter = &counter, .ready_count = &ready_count, .parity = i, .limit = 100000};
     for (int i = 0; i < 2; i++)
         pthread_create(&players[i].thread, NULL, play, &players[i]);
@@ -63,7 +63,7 @@ RING_TEST(ring_wake, a_hundred_thousand_turns_lose_no_wake_up)
 
 RING_TEST(ring_wake, a_wake_before_the_poll_counts)
 {
-    struct rig *rig = rig_create(*backend, 2, 64);
+    struct rig *rig = rig_create(backend, 2, 64);
     ring_wake(rig->ring);
     int64_t start_us = rig_now_us();
     rig_poll(rig, 5000000);
@@ -73,7 +73,7 @@ RING_TEST(ring_wake, a_wake_before_the_poll_counts)
 
 RING_TEST(ring_wake, many_wakes_are_one_and_are_over_then)
 {
-    struct rig *rig = rig_create(*backend, 2, 64);
+    struct rig *rig = rig_create(backend, 2, 64);
     rig_poll(rig, 1000);
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 1000; i++)
@@ -105,7 +105,7 @@ static void *post(void *at)
 
 RING_TEST(ring_wake, sees_all_that_several_wakers_left)
 {
-    struct rig *rig = rig_create(*backend, 2, 64);
+    struct rig *rig = rig_create(backend, 2, 64);
     struct crowd crowd = {.ring = rig->ring};
     pthread_t threads[3];
     for (int i = 0; i < 3; i++)

@@ -3,6 +3,7 @@
  * change of the table, LASCA_WRITE_CONF=1 in the environment makes this test write it anew. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -113,13 +114,25 @@ static bool set(struct config *changed, const char *base, ...)
 
 #define RELATED "ERR CONFIG SET failed (possibly related to argument '"
 
-/* A fresh directory, entered; its path is absolute. Removed by whoever empties /tmp. */
-static char *enter_scratch(void)
+static char scratch[] = "/tmp/lasca-config-XXXXXX";
+
+static void enter_scratch(void)
 {
-    static char path[] = "/tmp/lasca-config-XXXXXX";
-    cr_assert(mkdtemp(path) && chdir(path) == 0);
-    return path;
+    cr_assert(mkdtemp(scratch) && chdir(scratch) == 0);
 }
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+    return remove(path);
+}
+
+static void leave_scratch(void)
+{
+    if (access(scratch, F_OK) == 0)
+        nftw(scratch, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+TestSuite(config, .fini = leave_scratch);
 
 static void write_file(const char *path, const char *text)
 {
@@ -329,6 +342,7 @@ Test(config, unknown_options_get_a_suggestion)
     expect_refused("MaxClient 1\n",
                    "lasca.conf:1: unknown option 'MaxClient': did you mean 'maxclients'?");
     expect_refused("bnid *\n", "lasca.conf:1: unknown option 'bnid': did you mean 'bind'?");
+    expect_refused("ibdn *\n", "lasca.conf:1: unknown option 'ibdn': did you mean 'bind'?");
     expect_refused("client-output-bufer-limits normal 0 0 0",
                    "lasca.conf:1: unknown option 'client-output-bufer-limits': did you mean "
                    "'client-output-buffer-limit'?");
@@ -434,7 +448,8 @@ Test(config, no_arguments_mean_the_defaults)
 Test(config, command_line_overrules_the_file)
 {
     struct config c;
-    char *scratch = enter_scratch(), path[PATH_MAX];
+    char path[PATH_MAX];
+    enter_scratch();
     write_file("a.conf", "port 1\nmaxclients 5\n");
     cr_assert(load(&c, "./a.conf", "--port", "2", "--bind", "127.0.0.1", "::1", "--dir", "/",
                    "--save", "", "--appendonly", "no", NULL), "%s", error);

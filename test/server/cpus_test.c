@@ -2,11 +2,13 @@
 #include "server/cpus.h"
 
 #include <criterion/criterion.h>
+#include <ftw.h>
 #include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* A cgroup mount of our own; files are made below it with their directories. */
 static char root[] = "/tmp/lasca-cpus-XXXXXX";
@@ -15,6 +17,19 @@ static void make_root(void)
 {
     cr_assert(mkdtemp(root));
 }
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+    return remove(path);
+}
+
+static void remove_root(void)
+{
+    if (access(root, F_OK) == 0)
+        nftw(root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+TestSuite(cpus, .fini = remove_root);
 
 static void make(const char *path, const char *text)
 {

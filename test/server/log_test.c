@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <ftw.h>
 #include <pthread.h>
 #include <regex.h>
 #include <stdio.h>
@@ -15,6 +16,19 @@ static void enter_scratch(void)
 {
     cr_assert(mkdtemp(scratch) && chdir(scratch) == 0);
 }
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+    return remove(path);
+}
+
+static void leave_scratch(void)
+{
+    if (access(scratch, F_OK) == 0)
+        nftw(scratch, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+TestSuite(log, .fini = leave_scratch);
 
 /* How many lines of a file match. */
 static int count_lines(const char *path, const char *pattern)

@@ -23,6 +23,7 @@ struct world {
     uint32_t db;
     int64_t now_ms;
     unsigned protocol;
+    bool no_touch;  /* the client asked for CLIENT NO-TOUCH */
     struct buf out; /* the last reply, with a terminator */
 };
 
@@ -83,6 +84,7 @@ static inline struct call world_call(struct world *w, const struct command *row,
         .argc = argc,
         .db = w->db,
         .now_ms = w->now_ms,
+        .no_touch = w->no_touch,
         .reply = {.out = out, .protocol = w->protocol},
     };
 }

@@ -73,6 +73,17 @@ Test(generic, asking_about_a_key_counts_but_does_not_touch)
     expect("OBJECT IDLETIME a", ":0\r\n");
 }
 
+Test(generic, touch_touches_for_a_client_of_no_touch_too)
+{
+    run("SET a 1");
+    world.now_ms += 50000;
+    world.no_touch = true;
+    run("GET a");
+    expect("OBJECT IDLETIME a", ":50\r\n");
+    run("TOUCH a");
+    expect("OBJECT IDLETIME a", ":0\r\n");
+}
+
 Test(generic, rename_moves_value_and_expiry_between_shards)
 {
     char from[20] = "a0", to[20], line[60];
@@ -464,6 +475,17 @@ Test(scan, keys_finds_all_that_match)
     expect("KEYS x*", "*0\r\n");
     cr_expect_eq(strncmp(run("KEYS *o*"), "*3\r\n", 4), 0);
     cr_expect_eq(strncmp(run("KEYS *"), "*4\r\n", 4), 0);
+}
+
+Test(scan, randomkey_finds_the_one_key_on_any_shard)
+{
+    for (int i = 0; i < 30; i++) {
+        char expected[40];
+        run("FLUSHALL");
+        set_key(10 + i);
+        snprintf(expected, sizeof(expected), "$3\r\nk%d\r\n", 10 + i);
+        expect("RANDOMKEY", expected);
+    }
 }
 
 Test(scan, randomkey_chooses_evenly_over_unequal_shards)

@@ -1,0 +1,312 @@
+#!/usr/bin/python3
+"""Compares Lasca's replies, byte by byte, with those of Debian's redis-server.
+
+    compare.py [--shards N] [CASE ...]               the case files of test/compare/cases
+    compare.py --random SECONDS [--seed N] FAMILY... random commands of families
+
+A case file is lines of commands, quoted as redis-cli reads them ("\\x00" escapes):
+
+    CMD args      both servers must answer with the same bytes
+    ~CMD args     the same, but the order of an aggregate's elements does not matter
+    ?CMD args     sent to both, the replies not compared
+    = "reply"     right after a command: what Lasca must answer, as raw bytes; for what the
+                  reference lacks, which is then not asked
+    = "reply"     a second one: the reply over RESP3, where it differs
+    # text        a comment
+
+Each file runs over RESP2 and again over RESP3, with both servers emptied before. Each file is one
+test: `ok NAME` or its differences and `FAILED NAME`. The exit status is 1 where one failed.
+"""
+
+import argparse
+import os
+import random
+import re
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "integration"))
+
+import commands  # noqa: E402
+import harness  # noqa: E402
+
+CASES = os.path.join(HERE, "cases")
+DIFFERENCES_SHOWN = 20
+REPLY_SHOWN = 300  # bytes
+
+# The servers read their clocks at different moments, so what is counted from now may differ by so
+# much. Everything else is compared to the byte.
+CLOCK_TOLERANCE = {b"TTL": 1, b"EXPIRETIME": 1, b"PTTL": 200, b"PEXPIRETIME": 200}
+
+_ESCAPES = {"n": b"\n", "r": b"\r", "t": b"\t", "b": b"\b", "a": b"\a"}
+
+
+class BadCase(Exception):
+    pass
+
+
+def _read_quoted(line, at):
+    """A double-quoted word from behind its quote: (bytes, index behind the closing quote)."""
+    out = bytearray()
+    while at < len(line):
+        c = line[at]
+        if c == '"':
+            return bytes(out), at + 1
+        if c == "\\" and re.match(r"x[0-9a-fA-F]{2}", line[at + 1:at + 4]):
+            out.append(int(line[at + 2:at + 4], 16))
+            at += 4
+        elif c == "\\" and at + 1 < len(line):
+            out += _ESCAPES.get(line[at + 1], line[at + 1].encode())
+            at += 2
+        else:
+            out += c.encode()
+            at += 1
+    raise BadCase("a quote is not closed")
+
+
+def _read_single_quoted(line, at):
+    out = bytearray()
+    while at < len(line):
+        if line[at] == "'":
+            return bytes(out), at + 1
+        if line.startswith("\\'", at):
+            at += 1
+        out += line[at].encode()
+        at += 1
+    raise BadCase("a quote is not closed")
+
+
+def split_words(line):
+    """Words as redis-cli reads them."""
+    words = []
+    at = 0
+    while True:
+        while at < len(line) and line[at].isspace():
+            at += 1
+        if at == len(line):
+            return words
+        if line[at] in "\"'":
+            read = _read_quoted if line[at] == '"' else _read_single_quoted
+            word, at = read(line, at + 1)
+            if at < len(line) and not line[at].isspace():
+                raise BadCase("a closing quote must be followed by a blank")
+        else:
+            start = at
+            while at < len(line) and not line[at].isspace():
+                at += 1
+            word = line[start:at].encode()
+        words.append(word)
+
+
+class Case:
+    """One line: a command and how its reply is judged."""
+
+    def __init__(self, words, mode="", where=""):
+        self.words = words
+        self.mode = mode
+        self.where = where
+        self.expected = []
+
+    def text(self):
+        return " ".join(printable(word) for word in self.words)
+
+
+def printable(data):
+    if data and re.fullmatch(rb"[!#-&(-\[\]-~]+", data):
+        return data.decode()
+    return '"' + repr(data)[2:-1].replace('"', '\\"').replace("\\'", "'") + '"'
+
+
+def read_cases(path):
+    cases = []
+    name = os.path.relpath(path, harness.ROOT)
+    with open(path, encoding="utf-8") as f:
+        for number, line in enumerate(f, 1):
+            line = line.strip()
+            where = f"{name}:{number}"
+            if not line or line.startswith("#"):
+                continue
+            try:
+                if line.startswith("= "):
+                    if not cases or len(cases[-1].expected) == 2:
+                        raise BadCase("an expected reply must follow its command")
+                    cases[-1].expected.append(split_words(line[2:])[0])
+                    continue
+                mode = line[0] if line[0] in "~?" else ""
+                cases.append(Case(split_words(line[len(mode):]), mode, where))
+            except BadCase as problem:
+                sys.exit(f"{where}: {problem}")
+    return cases
+
+
+class Pair:
+    """The two servers, with a connection to each."""
+
+    def __init__(self, shards):
+        self.lasca = harness.Server("--shards", str(shards))
+        self.redis = harness.Server(command=lambda port: [
+            "/usr/bin/redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "",
+            "--enable-debug-command", "yes"])
+        self.ours = self.theirs = None
+
+    def reset(self, protocol):
+        """Empties both and opens new connections that speak the protocol."""
+        for raw in (self.ours, self.theirs):
+            if raw:
+                raw.close()
+        self.ours, self.theirs = self.lasca.raw(), self.redis.raw()
+        for raw in (self.ours, self.theirs):
+            raw.call("FLUSHALL")
+            if protocol == 3:
+                raw.call("HELLO", "3")
+
+    def judge(self, case, protocol):
+        """None, or (Lasca's reply, the reply that was due)."""
+        request = harness.encode(*case.words)
+        self.ours.send(request)
+        if case.expected:
+            got = self.ours.read_raw()
+            due = case.expected[min(protocol - 2, len(case.expected) - 1)]
+            return None if got == due else (got, due)
+        self.theirs.send(request)
+        due, due_parts = self.theirs.read_raw_parts()
+        got, got_parts = self.ours.read_raw_parts()
+        if case.mode == "?" or same_time(case, got, due):
+            return None
+        if case.mode == "~":
+            got_parts, due_parts = in_any_order(got, got_parts), in_any_order(due, due_parts)
+        got += b"".join(got_parts)
+        due += b"".join(due_parts)
+        return None if got == due else (got, due)
+
+    def stop(self):
+        for raw in (self.ours, self.theirs):
+            if raw:
+                raw.close()
+        self.redis.stop()
+        self.redis.destroy()
+        try:
+            self.lasca.stop()
+        finally:
+            self.lasca.destroy()
+
+
+def in_any_order(head, parts):
+    if head[:1] in b"%|":
+        parts = [key + value for key, value in zip(parts[::2], parts[1::2])]
+    return sorted(parts)
+
+
+def same_time(case, got, due):
+    tolerance = CLOCK_TOLERANCE.get(case.words[0].upper() if case.words else b"")
+    if tolerance is None or got[:1] != b":" or due[:1] != b":":
+        return False
+    got, due = int(got[1:]), int(due[1:])
+    return got == due or (got > 0 and due > 0 and abs(got - due) <= tolerance)
+
+
+def excerpt(reply, other):
+    """Of a long reply, what stands about the first byte that differs."""
+    if len(reply) <= REPLY_SHOWN:
+        return repr(reply)
+    same = len(os.path.commonprefix([reply, other]))
+    start = max(0, same - REPLY_SHOWN // 2)
+    return f"at byte {same} of {len(reply)}: ...{reply[start:start + REPLY_SHOWN]!r}..."
+
+
+def report(case, protocol, difference):
+    got, due = difference
+    print(f"{case.where}: RESP{protocol}: {case.text()}")
+    print(f"    Lasca: {excerpt(got, due)}")
+    print(f"    {'due:  ' if case.expected else 'Redis:'} {excerpt(due, got)}")
+
+
+def run_cases(pair, cases):
+    """The number of differences."""
+    differences = 0
+    for protocol in (2, 3):
+        pair.reset(protocol)
+        for case in cases:
+            try:
+                difference = pair.judge(case, protocol)
+            except harness.Closed:
+                print(f"{case.where}: RESP{protocol}: {case.text()}: a connection was closed")
+                return differences + 1
+            if difference:
+                differences += 1
+                if differences <= DIFFERENCES_SHOWN:
+                    report(case, protocol, difference)
+    if differences > DIFFERENCES_SHOWN:
+        print(f"... and {differences - DIFFERENCES_SHOWN} more")
+    return differences
+
+
+def run_random(pair, family, seconds, seed):
+    """Random commands until the time is over or a reply differs. The number of differences."""
+    rng = random.Random(f"{family} {seed}")
+    make = commands.FAMILIES[family]
+    deadline = time.monotonic() + seconds
+    count = 0
+    while time.monotonic() < deadline:
+        protocol = rng.choice((2, 3))
+        pair.reset(protocol)
+        history = []
+        for _ in range(500):
+            words = [w if isinstance(w, bytes) else str(w).encode() for w in make(rng)]
+            mode = "~" if words[0].upper() in commands.UNORDERED else ""
+            case = Case(words, mode, f"{family}, seed {seed}, command {count}")
+            history.append(case)
+            count += 1
+            difference = pair.judge(case, protocol)
+            if difference:
+                print("what led there:")
+                for earlier in history[-12:-1]:
+                    print(f"    {earlier.text()}")
+                report(case, protocol, difference)
+                return 1
+    print(f"    {count} random commands, seed {seed}")
+    return 0
+
+
+def conclude(name, differences):
+    print(f"FAILED {name}" if differences else f"ok {name}", flush=True)
+    return bool(differences)
+
+
+def chosen_files(names):
+    files = sorted(f for f in os.listdir(CASES) if f.endswith(".txt"))
+    wanted = {n if n.endswith(".txt") else n + ".txt" for n in names}
+    missing = wanted - set(files)
+    if missing:
+        sys.exit(f"no such case file in {CASES}: {', '.join(sorted(missing))}")
+    return [f for f in files if not wanted or f in wanted]
+
+
+def main():
+    parser = argparse.ArgumentParser(description="compares replies with redis-server's")
+    parser.add_argument("--shards", type=int, default=harness.SHARDS)
+    parser.add_argument("--random", type=float, metavar="SECONDS")
+    parser.add_argument("--seed", default=None)
+    parser.add_argument("names", nargs="*")
+    args = parser.parse_args()
+    seed = args.seed or random.randrange(10 ** 9)
+    pair = Pair(args.shards)
+    failed = 0
+    try:
+        if args.random is None:
+            for file in chosen_files(args.names):
+                cases = read_cases(os.path.join(CASES, file))
+                failed += conclude(f"compare/{file[:-4]}", run_cases(pair, cases))
+        else:
+            for family in args.names or sorted(commands.FAMILIES):
+                failed += conclude(f"compare/random-{family}",
+                                   run_random(pair, family, args.random, seed))
+    finally:
+        pair.stop()
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,504 @@
+/* The model's steps: see protocol.h. */
+#include "test/model/protocol.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* Where a core stands in its loop. A place without something to do is skipped, see settle. */
+enum place {
+    AT_NET,       /* gather: take what clients sent */
+    AT_MESH,      /* gather: take what cores sent; sessions go on */
+    AT_TICKET,    /* gather: take a ticket for the next bundle */
+    AT_PUBLISH,
+    AT_WAKE,      /* order: wake participants */
+    AT_WALK,
+    AT_STAND,     /* order: wait for a cross transaction */
+    AT_RUN,
+    AT_FLUSH,     /* replies */
+    AT_HAND,      /* messages for one other core */
+    AT_HAND_WAKE,
+    AT_SLEEP,
+    AT_LOOK,
+    AT_ASLEEP,
+};
+
+static uint32_t lowest(uint32_t mask)
+{
+    return (uint32_t)__builtin_ctz(mask);
+}
+
+static uint8_t keys_of_shard(const struct setup *u, uint32_t shard)
+{
+    uint8_t mask = 0;
+    for (uint32_t k = shard; k < u->key_count; k += u->core_count)
+        mask |= (uint8_t)(1u << k);
+    return mask;
+}
+
+static uint8_t shards_of(const struct setup *u, uint32_t op)
+{
+    uint8_t mask = 0;
+    for (uint32_t i = 0; i < u->core_count; i++)
+        if (u->ops[op].keys & keys_of_shard(u, i))
+            mask |= (uint8_t)(1u << i);
+    return mask;
+}
+
+static uint32_t home_of(const struct setup *u, uint32_t op)
+{
+    return u->home[u->ops[op].client];
+}
+
+void protocol_prepare(struct setup *u)
+{
+    memset(u->ops_of_count, 0, sizeof(u->ops_of_count));
+    for (uint32_t i = 0; i < u->op_count; i++) {
+        uint32_t client = u->ops[i].client;
+        u->ops_of[client][u->ops_of_count[client]++] = (uint8_t)i;
+        /* Parts cannot hand values to each other. */
+        if (u->ops[i].effect == EFFECT_ROTATE)
+            u->ops[i].cross = true;
+    }
+}
+
+void protocol_start(struct state *s, const struct setup *u)
+{
+    memset(s, 0, sizeof(*s));
+    for (uint32_t i = 0; i < u->core_count; i++) {
+        s->cores[i].at = AT_ASLEEP;
+        s->cores[i].sleeping = 1;
+    }
+}
+
+static void rotate(uint8_t keys, uint8_t *values, const uint8_t *found)
+{
+    uint32_t last = 31 - (uint32_t)__builtin_clz(keys);
+    for (uint32_t mask = keys; mask; mask &= mask - 1) {
+        values[lowest(mask)] = found[last];
+        last = lowest(mask);
+    }
+}
+
+void protocol_apply(const struct setup *u, uint32_t op, uint8_t mask, uint8_t *values,
+                    uint8_t *result)
+{
+    uint8_t keys = u->ops[op].keys & mask;
+    for (uint32_t k = 0; k < u->key_count; k++)
+        if (keys >> k & 1)
+            result[k] = values[k];
+    if (u->ops[op].effect == EFFECT_ROTATE)
+        rotate(keys, values, result);
+    else if (u->ops[op].effect == EFFECT_WRITE)
+        for (uint32_t k = 0; k < u->key_count; k++)
+            if (keys >> k & 1)
+                values[k] = (uint8_t)(op + 1);
+}
+
+static void run_part(struct state *s, const struct setup *u, uint32_t op, uint8_t mask)
+{
+    protocol_apply(u, op, mask, s->values, s->ops[op].result);
+}
+
+/* Sessions. */
+
+static void begin(struct state *s, const struct setup *u, uint32_t self, uint32_t op)
+{
+    struct model_core *c = &s->cores[self];
+    uint8_t shards = shards_of(u, op);
+    s->clients[u->ops[op].client].busy = 1;
+    if (shards & (shards - 1)) {
+        s->ops[op].pending = (uint8_t)__builtin_popcount(shards);
+        c->unpublished |= (uint16_t)(1u << op);
+    } else if (lowest(shards) == self) {
+        c->local |= (uint16_t)(1u << op);
+    } else {
+        s->ops[op].hopping = 1;
+        c->outbox[lowest(shards)] |= (uint16_t)(1u << op);
+    }
+}
+
+static bool can_go_on(const struct state *s, uint32_t client)
+{
+    return !s->clients[client].busy && s->clients[client].fed < s->clients[client].received;
+}
+
+static bool some_can_go_on(const struct state *s, const struct setup *u, uint32_t self)
+{
+    for (uint32_t i = 0; i < u->client_count; i++)
+        if (u->home[i] == self && can_go_on(s, i))
+            return true;
+    return false;
+}
+
+static void feed_sessions(struct state *s, const struct setup *u, uint32_t self)
+{
+    for (uint32_t i = 0; i < u->client_count; i++)
+        if (u->home[i] == self && can_go_on(s, i))
+            begin(s, u, self, u->ops_of[i][s->clients[i].fed++]);
+}
+
+static void take_replies(struct state *s, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    for (uint32_t mask = c->inbox; mask; mask &= mask - 1) {
+        if (s->ops[lowest(mask)].hopping)
+            continue;
+        c->finished |= (uint16_t)(1u << lowest(mask));
+        c->inbox &= (uint16_t)~(1u << lowest(mask));
+    }
+}
+
+static void take_messages(struct state *s, uint32_t self)
+{
+    take_replies(s, self);
+    s->cores[self].hops |= s->cores[self].inbox;
+    s->cores[self].inbox = 0;
+}
+
+static void send_home(struct state *s, const struct setup *u, uint32_t self, uint32_t op)
+{
+    uint32_t home = home_of(u, op);
+    if (home == self)
+        s->cores[self].finished |= (uint16_t)(1u << op);
+    else
+        s->cores[self].outbox[home] |= (uint16_t)(1u << op);
+}
+
+/* The log. */
+
+static uint32_t cursor_of(const struct model_core *c)
+{
+    return lowest(~(uint32_t)c->passed);
+}
+
+static uint32_t lowest_cursor(const struct state *s, const struct setup *u)
+{
+    uint32_t low = UINT32_MAX;
+    for (uint32_t i = 0; i < u->core_count; i++)
+        if (cursor_of(&s->cores[i]) < low)
+            low = cursor_of(&s->cores[i]);
+    return low;
+}
+
+static bool has_room(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    if ((uint32_t)__builtin_popcount(c->tickets) >= u->share)
+        c->tickets &= (uint16_t)~((1u << lowest_cursor(s, u)) - 1);
+    return (uint32_t)__builtin_popcount(c->tickets) < u->share;
+}
+
+static void wake_those_behind(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    for (uint32_t i = 0; i < u->core_count; i++)
+        if (cursor_of(&s->cores[i]) <= lowest(c->tickets))
+            c->touched |= (uint8_t)(1u << i);
+}
+
+static void take_ticket(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    if (!has_room(s, u, self)) {
+        wake_those_behind(s, u, self);
+        c->at = AT_WAKE;
+        return;
+    }
+    uint32_t ticket = s->next++;
+    uint32_t capacity = u->share * u->core_count;
+    if (ticket >= capacity && ticket - capacity >= lowest_cursor(s, u))
+        s->room_broken = true;
+    c->tickets |= (uint16_t)(1u << ticket);
+    s->entries[ticket] = (uint8_t)lowest(c->unpublished);
+    c->unpublished &= (uint16_t)(c->unpublished - 1);
+    c->ticket_taken = (uint8_t)(ticket + 1);
+    c->at = AT_PUBLISH;
+}
+
+static void publish(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    s->published |= (uint16_t)(1u << (c->ticket_taken - 1));
+    c->touched |= shards_of(u, s->entries[c->ticket_taken - 1]);
+    c->ticket_taken = 0;
+    c->at = AT_TICKET;
+}
+
+static void wake(struct state *s, uint32_t self, uint32_t to)
+{
+    if (to != self && s->cores[to].sleeping)
+        s->cores[to].woken = 1;
+}
+
+/* The next entry to pass, or OPS_MAX at the end of the log. */
+static uint32_t next_entry(const struct state *s, const struct setup *u, uint32_t self)
+{
+    uint32_t cursor = cursor_of(&s->cores[self]);
+    if (u->breakage == BREAK_PASS_UNPUBLISHED) {
+        uint32_t left = s->published & ~(uint32_t)s->cores[self].passed;
+        return left ? lowest(left) : OPS_MAX;
+    }
+    return s->published >> cursor & 1 ? cursor : OPS_MAX;
+}
+
+static void release_others(struct state *s, uint8_t shards, uint32_t self, uint32_t ticket)
+{
+    for (uint32_t mask = shards; mask; mask &= mask - 1)
+        if (lowest(mask) != self)
+            s->cores[lowest(mask)].released = (uint8_t)(ticket + 1);
+}
+
+/* Acts on an entry that names this core. False where it has to stand still. */
+static bool act(struct state *s, const struct setup *u, uint32_t self, uint32_t ticket)
+{
+    uint32_t op = s->entries[ticket];
+    bool cross = u->ops[op].cross;
+    if (!cross)
+        run_part(s, u, op, keys_of_shard(u, self));
+    if (--s->ops[op].pending > 0)
+        return !cross || u->breakage == BREAK_NO_STAND;
+    if (cross) {
+        run_part(s, u, op, UINT8_MAX);
+        release_others(s, shards_of(u, op), self, ticket);
+    }
+    send_home(s, u, self, op);
+    return true;
+}
+
+static void walk(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    uint32_t ticket = next_entry(s, u, self);
+    if (ticket == OPS_MAX) {
+        c->at = u->breakage == BREAK_ORDER_BEFORE_GATHER ? AT_NET : AT_RUN;
+        return;
+    }
+    bool named = shards_of(u, s->entries[ticket]) >> self & 1;
+    if (named && !act(s, u, self, ticket))
+        c->at = AT_STAND;
+    else
+        c->passed |= (uint16_t)(1u << ticket);
+}
+
+static void run(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    for (uint32_t mask = c->local; mask; mask &= mask - 1)
+        run_part(s, u, lowest(mask), UINT8_MAX);
+    c->finished |= c->local;
+    c->local = 0;
+    for (uint32_t mask = c->hops; mask; mask &= mask - 1) {
+        run_part(s, u, lowest(mask), UINT8_MAX);
+        s->ops[lowest(mask)].hopping = 0;
+        send_home(s, u, self, lowest(mask));
+    }
+    c->hops = 0;
+    c->at = AT_FLUSH;
+}
+
+static void reply(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    for (uint32_t mask = c->finished; mask; mask &= mask - 1)
+        s->clients[u->ops[lowest(mask)].client].busy = 0;
+    s->complete |= c->finished;
+    c->finished = 0;
+}
+
+static void flush(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    if (u->breakage == BREAK_RUN_RESUMED)
+        take_replies(s, self);
+    reply(s, u, self);
+    c->at = AT_HAND;
+    if (u->breakage == BREAK_RUN_RESUMED) {
+        feed_sessions(s, u, self);
+        if (c->local)
+            c->at = AT_RUN;
+    }
+}
+
+static void hand_over(struct state *s, struct model_core *c)
+{
+    uint32_t to = 0;
+    while (!c->outbox[to])
+        to++;
+    s->cores[to].inbox |= c->outbox[to];
+    c->outbox[to] = 0;
+    c->waking = (uint8_t)(to + 1);
+    c->at = AT_HAND_WAKE;
+}
+
+static uint8_t loop_start(const struct setup *u)
+{
+    return u->breakage == BREAK_ORDER_BEFORE_GATHER ? AT_WALK : AT_NET;
+}
+
+/* The last look before sleeping: a ticket that was taken counts, published or not. The core that
+ * publishes it wakes only those it names, but somebody named behind it may have to pass it first. */
+static bool others_gave_work(const struct state *s, const struct setup *u, uint32_t self)
+{
+    const struct model_core *c = &s->cores[self];
+    if (c->inbox)
+        return true;
+    if (u->breakage == BREAK_LOOK_AT_CURSOR)
+        return next_entry(s, u, self) != OPS_MAX;
+    return c->passed != (1u << s->next) - 1;
+}
+
+static void look(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    bool found = u->breakage != BREAK_NO_LAST_LOOK && others_gave_work(s, u, self);
+    if (found)
+        c->sleeping = 0;
+    c->at = found ? loop_start(u) : AT_ASLEEP;
+}
+
+/* Skips places where there is nothing to do: no other actor can tell. */
+static void settle(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    bool outbox_empty = true;
+    for (uint32_t i = 0; i < u->core_count; i++)
+        outbox_empty &= !c->outbox[i];
+    if (c->at == AT_TICKET && !c->unpublished)
+        c->at = AT_WAKE;
+    c->touched &= (uint8_t)~(1u << self);
+    if (c->at == AT_WAKE && !c->touched)
+        c->at = u->breakage == BREAK_ORDER_BEFORE_GATHER ? AT_RUN : AT_WALK;
+    if (c->at == AT_FLUSH && !c->finished && u->breakage != BREAK_RUN_RESUMED)
+        c->at = AT_HAND;
+    if (c->at == AT_HAND && outbox_empty)
+        c->at = c->unpublished || some_can_go_on(s, u, self) ? loop_start(u) : AT_SLEEP;
+}
+
+static void step_core(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    switch ((enum place)c->at) {
+    case AT_NET:
+        c->woken = 0;
+        for (uint32_t i = 0; i < u->client_count; i++)
+            if (u->home[i] == self)
+                s->clients[i].received = s->clients[i].sent;
+        c->at = AT_MESH;
+        break;
+    case AT_MESH:
+        take_messages(s, self);
+        feed_sessions(s, u, self);
+        c->at = AT_TICKET;
+        break;
+    case AT_TICKET:
+        take_ticket(s, u, self);
+        break;
+    case AT_PUBLISH:
+        publish(s, u, self);
+        break;
+    case AT_WAKE:
+        wake(s, self, lowest(c->touched));
+        c->touched &= (uint8_t)(c->touched - 1);
+        break;
+    case AT_WALK:
+        walk(s, u, self);
+        break;
+    case AT_STAND:
+        c->passed |= (uint16_t)(1u << (c->released - 1));
+        c->at = AT_WALK;
+        break;
+    case AT_RUN:
+        run(s, u, self);
+        break;
+    case AT_FLUSH:
+        flush(s, u, self);
+        break;
+    case AT_HAND:
+        hand_over(s, c);
+        break;
+    case AT_HAND_WAKE:
+        wake(s, self, c->waking - 1u);
+        c->waking = 0;
+        c->at = AT_HAND;
+        break;
+    case AT_SLEEP:
+        c->sleeping = 1;
+        c->at = AT_LOOK;
+        break;
+    case AT_LOOK:
+        look(s, u, self);
+        break;
+    case AT_ASLEEP:
+        c->sleeping = 0;
+        c->at = loop_start(u);
+        break;
+    }
+    settle(s, u, self);
+}
+
+/* Clients. */
+
+static bool client_can_send(const struct state *s, const struct setup *u, uint32_t client)
+{
+    uint32_t sent = s->clients[client].sent;
+    if (sent == u->ops_of_count[client])
+        return false;
+    return sent == 0 || u->pipelined[client] ||
+           (s->complete >> u->ops_of[client][sent - 1] & 1);
+}
+
+static void client_send(struct state *s, const struct setup *u, uint32_t client)
+{
+    uint32_t op = u->ops_of[client][s->clients[client].sent++];
+    s->ops[op].before = s->complete;
+    /* A connection's pipeline takes effect in the order sent. */
+    if (s->clients[client].sent > 1)
+        s->ops[op].before |= (uint16_t)(1u << u->ops_of[client][s->clients[client].sent - 2]);
+}
+
+static bool core_can_step(const struct state *s, const struct setup *u, uint32_t self)
+{
+    const struct model_core *c = &s->cores[self];
+    if (c->at == AT_STAND)
+        return c->released != 0 && !(c->passed >> (c->released - 1) & 1);
+    if (c->at != AT_ASLEEP || c->woken)
+        return true;
+    for (uint32_t i = 0; i < u->client_count; i++)
+        if (u->home[i] == self && s->clients[i].received < s->clients[i].sent)
+            return true;
+    return false;
+}
+
+bool protocol_can_step(const struct state *s, const struct setup *u, uint32_t actor)
+{
+    if (actor < u->core_count)
+        return core_can_step(s, u, actor);
+    return client_can_send(s, u, actor - u->core_count);
+}
+
+void protocol_step(struct state *s, const struct setup *u, uint32_t actor)
+{
+    if (actor < u->core_count)
+        step_core(s, u, actor);
+    else
+        client_send(s, u, actor - u->core_count);
+}
+
+static uint16_t entries_of(const struct state *s, const struct setup *u, uint32_t core)
+{
+    uint16_t mask = 0;
+    for (uint32_t t = 0; t < s->next; t++)
+        if (shards_of(u, s->entries[t]) >> core & 1)
+            mask |= (uint16_t)(1u << t);
+    return mask;
+}
+
+bool protocol_overslept(const struct state *s, const struct setup *u)
+{
+    for (uint32_t i = 0; i < u->core_count; i++) {
+        const struct model_core *c = &s->cores[i];
+        if (c->at == AT_ASLEEP && (c->inbox || (entries_of(s, u, i) & ~c->passed)))
+            return true;
+    }
+    return false;
+}

@@ -32,22 +32,31 @@ struct bundle_section {
     uint32_t errors;
 };
 
-struct bundle_item {
-    const struct command *command;
-    const struct slice *argv;
-    uint32_t argc;
-    uint32_t shard;      /* or BUNDLE_SHARD_MANY */
-    size_t size;         /* bytes of its reply in its shard's part */
-    /* BUNDLE_SHARD_MANY: */
+/* What a request on several shards has beside its arguments. */
+struct bundle_split {
     uint32_t key_count;
     uint16_t *key_shards; /* shard of each key in turn; NULL: a part on every shard */
     uint32_t *item_sizes; /* reply size of each key (SPLIT_ITEMS) */
     struct bundle_section *sections; /* by rank of participant */
 };
 
+struct bundle_item {
+    const struct command *command;
+    const struct slice *argv;
+    uint32_t argc;
+    struct bundle_split *split; /* NULL: this shard's alone */
+};
+
+/* One participant's work and what comes of it. Its items stand together, so that a core reads only lines
+ * that are its own, and writes none that another core uses. */
 struct bundle_part {
+    const struct bundle_item *items;
+    uint32_t item_count;
+    size_t *sizes;  /* bytes of each item's reply in `out` */
     struct buf out;
 } __attribute__((aligned(64)));
+
+#define BUNDLE_RANK_ALL UINT16_MAX
 
 struct bundle {
     struct core_message message; /* first */
@@ -56,13 +65,14 @@ struct bundle {
     uint32_t db;
     unsigned protocol;
     bool no_touch;
+    bool borrowable;     /* short work on data alone: another core may do a sleeping shard's part */
     struct session *session;
-    struct bundle *next;       /* in the home core's deferred list */
+    struct bundle *next;       /* in the home core's deferred or outgoing list */
     struct core_mask mask;     /* participants */
     uint32_t part_count;
     uint32_t item_count;
-    struct bundle_item *items;
-    struct bundle_part *parts; /* by rank of participant */
+    uint16_t *order;           /* rank of each request's part in turn, or BUNDLE_RANK_ALL; NULL: one part */
+    struct bundle_part *parts; /* by rank of participant; a cross transaction has one */
     _Atomic uint32_t pending;
 };
 
@@ -79,10 +89,17 @@ void bundle_dispatch(struct core *c, struct bundle *b);
 /* Publishes deferred bundles as far as there is room. */
 void bundle_dispatch_deferred(struct core *c);
 
-/* Step 2: acts on one entry of the order log. */
-void bundle_act(struct core *c, struct bundle *b, uint64_t ticket);
+/* Step 2: acts on one entry of the order log for shard `s`: this core's, or one it has borrowed. */
+void bundle_act(struct core *c, struct shard *s, struct bundle *b, uint64_t ticket);
 /* Step 3: runs a hop that has arrived, and sends it back. */
-void bundle_run_hop(struct core *c, struct bundle *b);
+void bundle_run_hop(struct core *c, struct shard *s, struct bundle *b);
+
+/* Borrows the shard of a sleeping core and walks the order log for it. False where that core is awake, or the
+ * log holds something that it must do itself: then it must be woken. */
+bool bundle_stand_in(struct core *c, uint32_t sleeper);
+/* Step 4: hops gathered for other cores. Those for sleeping cores are run here on the borrowed shard,
+ * the others are posted. */
+void bundle_send_outgoing(struct core *c);
 
 /* At home: writes all replies in request order. */
 void bundle_write_replies(struct core *c, struct bundle *b, struct session *s);

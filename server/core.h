@@ -6,10 +6,10 @@
  *   run      run the single-shard requests gathered, local ones and those that came over the mesh
  *   flush    send replies, hand messages to other cores, wake those that sleep
  *
- * Everything in struct core belongs to its thread, but for the atomics at its end. Sleep: a core
- * stores `sleeping`, then looks once more at its queues and the log, then waits; whoever gives it work
- * publishes that first and then looks at `sleeping`. Both sides use sequentially consistent
- * operations, so one of the two sees the other. */
+ * Everything in struct core belongs to its thread, but for the shard, which goes with `owner` (owner.h),
+ * and the atomics at its end. Sleep: a core lets go of its shard, then looks once more at its queues
+ * and the log, then waits; whoever gives it work publishes that first and then looks at `owner`. Both
+ * sides use sequentially consistent operations, so one of the two sees the other. */
 #pragma once
 
 #include <stdatomic.h>
@@ -83,6 +83,7 @@ struct core_stats {
     uint64_t iterations;
     uint64_t sleeps;
     uint64_t wakes_sent;
+    uint64_t borrows;         /* times another core's shard was borrowed while that slept */
     uint64_t query_limit_closed;
     uint64_t output_limit_closed;
     uint64_t auth_failures;
@@ -99,6 +100,7 @@ struct core {
 
     /* Time, refreshed once an iteration. */
     int64_t now_us;          /* monotonic */
+    int64_t wall_ms;         /* since the epoch; the shard gets it when it is ours */
     int64_t next_cron_us;
 
     /* This iteration. */
@@ -108,7 +110,9 @@ struct core {
     uint32_t request_count, request_cap;
     struct bundle **hops;     /* bundles from other cores to run */
     uint32_t hop_count, hop_cap;
-    struct core_mask touched; /* cores to wake before the order walk */
+    struct core_mask touched; /* participants of what was published: attended before the walk */
+    struct core_mask outgoing_mask;     /* cores with hops in `outgoing` */
+    struct bundle *outgoing[SHARD_COUNT_MAX]; /* by core: a chain, newest first */
 
     /* Session lists. */
     struct session *sessions;  /* all, newest first */
@@ -141,8 +145,9 @@ struct core {
     uint64_t data_peak;        /* bytes of keys and values, the most that a cron has seen */
 
     /* Read and written by other threads. */
-    _Atomic uint32_t sleeping __attribute__((aligned(64)));
+    _Atomic uint32_t owner __attribute__((aligned(64))); /* of the shard: enum owner_state */
     _Atomic uint32_t released; /* low half of ticket + 1 of the last cross transaction released: a futex */
+    _Atomic uint32_t fence;    /* for core.c's full fences; its value means nothing */
     _Atomic uint32_t load;     /* sessions, as core 0 sees them when it spreads connections */
 };
 

@@ -61,20 +61,20 @@ static void close_idle(struct core *c)
     if (timeout_ms == 0)
         return;
     for (struct session *s = c->sessions; s; s = s->next)
-        if (!s->bundle && c->shard.now_ms - s->last_active_ms > timeout_ms)
+        if (!s->bundle && c->wall_ms - s->last_active_ms > timeout_ms)
             session_end(c, s, false);
 }
 
 static void end_pause(struct core *c)
 {
-    if (c->held && server->pause_until_ms <= c->shard.now_ms)
+    if (c->held && server->pause_until_ms <= c->wall_ms)
         session_release_held(c);
 }
 
 /* The two clocks may part company: each cron looks at the wall clock again. */
 void cron_await_pause_end(struct core *c)
 {
-    int64_t left_ms = server->pause_until_ms - c->shard.now_ms;
+    int64_t left_ms = server->pause_until_ms - c->wall_ms;
     int64_t wait_us = BUSY_PERIOD_US;
     if (left_ms < BUSY_PERIOD_US / 1000)
         wait_us = left_ms > 0 ? left_ms * 1000 : 0;
@@ -122,11 +122,8 @@ void cron_run(struct core *c)
         stop(c);
     if (c->sweeping)
         sweep(c);
-    if (c->now_us < c->next_cron_us) {
-        if (c->sweeping)
-            c->next_cron_us = c->now_us;
+    if (c->now_us < c->next_cron_us)
         return;
-    }
     c->sweep_used_us = 0;
     sweep(c);
     sample(c);

@@ -17,11 +17,11 @@ void execute_prepare(struct core *c, struct call *call, struct shard *shard,
 {
     call->shard = shard;
     call->shards = NULL;
-    call->keyspace = c->shard.keyspace;
+    call->keyspace = &server->keyspace;
     call->command = command;
     call->argv = argv;
     call->argc = argc;
-    call->now_ms = c->shard.now_ms;
+    call->now_ms = c->wall_ms;
     call->reply.errors = 0;
     call->first_key_hashed = false;
     call->session = NULL;

@@ -148,6 +148,12 @@ void *order_next(struct order *o, uint32_t self, uint64_t *ticket)
     return work;
 }
 
+void order_stay(struct order *o, uint32_t self)
+{
+    assert(o->cores[self].acting);
+    o->cores[self].acting = false;
+}
+
 bool order_has_entries(const struct order *o, uint32_t self)
 {
     uint64_t cursor = atomic_load_explicit(&o->cores[self].cursor, memory_order_relaxed);

@@ -74,6 +74,8 @@ uint64_t order_publish(struct order *o, uint32_t self, void *work, const struct 
 /* The next published entry that names `self`, or NULL at the end of the log. *ticket receives its
  * ticket. The caller acts on it before it calls again; the cursor passes it then. */
 void *order_next(struct order *o, uint32_t self, uint64_t *ticket);
+/* Takes the last order_next back: the cursor stays before that entry, and the next call returns it. */
+void order_stay(struct order *o, uint32_t self);
 /* True where order_next would find an entry it has not passed: the last look before sleeping. */
 bool order_has_entries(const struct order *o, uint32_t self);
 /* Tickets taken so far. */

@@ -109,7 +109,7 @@ static void run_here(struct core *c, struct session *s, const struct request *re
 /* The commands that CLIENT PAUSE holds back. */
 static bool held_back(struct core *c, const struct request *r)
 {
-    if (server->pause_until_ms <= c->shard.now_ms || !r->command)
+    if (server->pause_until_ms <= c->wall_ms || !r->command)
         return false;
     if (r->command->flags & CMD_WRITE)
         return true;

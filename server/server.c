@@ -25,6 +25,7 @@ struct server *server;
 struct start {
     pthread_barrier_t ready; /* all cores have tried; the main thread decides */
     pthread_barrier_t go;
+    pthread_barrier_t done;  /* nobody wakes another's ring any more */
     struct cpus_mask mask;
     bool spins;
     _Atomic int error; /* errno of a core that could not start */
@@ -191,6 +192,7 @@ static void *run_core(void *argument)
     if (t->index == 0)
         accept_start(c);
     core_run(c);
+    pthread_barrier_wait(&t->start->done);
     core_finish(c);
     return NULL;
 }
@@ -220,6 +222,7 @@ int server_run(void (*wait_for_stop)(void))
     start.spins = count < cpus_count(&start.mask) && !cpus_quota_set();
     pthread_barrier_init(&start.ready, NULL, count + 1);
     pthread_barrier_init(&start.go, NULL, count + 1);
+    pthread_barrier_init(&start.done, NULL, count + 1);
     struct core_thread *threads = start_cores(&start);
     pthread_barrier_wait(&start.ready);
     int error = atomic_load(&start.error);
@@ -229,12 +232,15 @@ int server_run(void (*wait_for_stop)(void))
     else
         log_write(&server->log, LOG_NOTICE, "Ready to accept connections tcp");
     pthread_barrier_wait(&start.go);
-    if (!error)
+    if (!error) {
         wait_for_stop();
+        pthread_barrier_wait(&start.done);
+    }
     for (uint32_t i = 0; i < count; i++)
         pthread_join(threads[i].thread, NULL);
     pthread_barrier_destroy(&start.ready);
     pthread_barrier_destroy(&start.go);
+    pthread_barrier_destroy(&start.done);
     mem_free(threads);
     return error ? 1 : 0;
 }

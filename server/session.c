@@ -26,7 +26,7 @@ struct session *session_create(struct core *c, int fd, uint64_t id)
     s->home = c->index;
     s->protocol = 2;
     s->authenticated = server->config.requirepass[0] == '\0';
-    s->created_ms = s->last_active_ms = c->shard.now_ms;
+    s->created_ms = s->last_active_ms = c->wall_ms;
     resp_init(&s->parser);
     s->next = c->sessions;
     if (c->sessions)
@@ -235,8 +235,10 @@ static bool busy(const struct session *s)
 static void feed_query(struct core *c, struct session *s)
 {
     assert(!s->pinned);
-    if (query_size(s) == 0 || query_size(s) < s->parser.needed)
+    if (query_size(s) == 0 || query_size(s) < s->parser.needed) {
+        s->more = false;
         return;
+    }
     size_t used = feed(c, s, s->query.data + s->query_at, query_size(s), false);
     s->query_at += used;
     s->pinned = s->bundle || s->queued;
@@ -264,12 +266,14 @@ void session_received(struct core *c, struct session *s, const char *data, size_
     }
     s->input_bytes += size;
     c->stats.input_bytes += size;
-    s->last_active_ms = c->shard.now_ms;
+    s->last_active_ms = c->wall_ms;
     if (s->close_after_reply || s->close_asked || s->closing)
         return;
     if (busy(s) || query_size(s)) {
         query_append(s, data, size);
-        if (!busy(s) && query_size(s) >= s->parser.needed)
+        if (busy(s))
+            s->more = true;
+        else
             feed_query(c, s);
         limit_query(c, s);
     } else {
@@ -288,6 +292,8 @@ void session_resume(struct core *c, struct session *s)
     feed_query(c, s);
     if (s->more && !busy(s))
         core_resume(c, s);
+    if (s->peer_gone)
+        session_touch(c, s); /* nothing else may come that would close it */
 }
 
 /* Lifts the pin and goes on with what waits, once nothing is under way. */

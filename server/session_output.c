@@ -156,8 +156,8 @@ static void limit_output(struct core *c, struct session *s)
     if (!limit->soft || size <= limit->soft)
         s->soft_limit_since_ms = 0;
     else if (!s->soft_limit_since_ms)
-        s->soft_limit_since_ms = c->shard.now_ms;
-    else if (c->shard.now_ms - s->soft_limit_since_ms > (int64_t)limit->soft_s * 1000)
+        s->soft_limit_since_ms = c->wall_ms;
+    else if (c->wall_ms - s->soft_limit_since_ms > (int64_t)limit->soft_s * 1000)
         over = true;
     if (!over || s->close_asked)
         return;

@@ -1,4 +1,4 @@
-/* CLIENT: what a connection says of itself, and CLIENT PAUSE. The rows of all of CLIENT are here. */
+/* CLIENT: what a connection says of itself, and CLIENT PAUSE. All of CLIENT's rows are here. */
 #include "proto/number.h"
 #include "server/cmd/client.h"
 #include "server/cmd/tables.h"

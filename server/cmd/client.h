@@ -4,8 +4,8 @@
  *   client_list.c  INFO and LIST: a session as a line of text
  *   client_kill.c  KILL: filters, and closing what they match
  *
- * LIST and KILL run a part on every core, each on its own sessions. A session that was asked to close
- * is gone for both, though its socket may live a little longer. */
+ * LIST and KILL run a part on every core, each on its own sessions. A session that was asked to
+ * close is gone for both, though its socket may live a little longer. */
 #pragma once
 
 #include "server/session.h"
@@ -17,8 +17,8 @@ void client_list_merge(struct call *c, const struct split_parts *parts);
 void client_kill(struct call *c);
 void client_kill_merge(struct call *c, const struct split_parts *parts);
 
-/* Argument `arg` as one of TYPE's words; false, having replied, when it is none. *matches: whether the
- * sessions there are can be of that type. */
+/* Argument `arg` as one of TYPE's words; false, having replied, when it is none. *matches: whether
+ * the sessions there are can be of that type. */
 bool client_read_type(struct call *c, uint32_t arg, bool *matches);
 
 /* Longest text that errors quote of an argument. */

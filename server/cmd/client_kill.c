@@ -135,8 +135,8 @@ static bool matches(const struct filter *f, const struct session *s, int64_t now
     return true;
 }
 
-/* The caller's session gets its reply before it ends. Of a session of another core only the address is
- * compared. */
+/* The caller's session gets its reply before it ends. Of a session of another core only the address
+ * is compared. */
 void client_kill(struct call *c)
 {
     struct filter f;

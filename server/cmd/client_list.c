@@ -70,9 +70,9 @@ static uint64_t count_chunks(const struct session *s)
     return n;
 }
 
-/* The reply buffer (rbs its size, obl what is in it) is the one that commands write to. Full ones, and
- * what the kernel has, are the output list (oll, omem). No peak of the reply buffer is kept apart from
- * its size: it never shrinks while it has something in it. */
+/* The reply buffer (rbs its size, obl what is in it) is the one that commands write to. Full ones,
+ * and what the kernel has, are the output list (oll, omem). No peak of the reply buffer is kept
+ * apart from its size: it never shrinks while it has something in it. */
 static void append_buffers(struct buf *to, const struct session *s)
 {
     size_t query = s->query.size - s->query_at;

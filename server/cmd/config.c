@@ -1,4 +1,4 @@
-/* CONFIG: the options that server/config.h reads, seen and changed by clients; and the statistics. */
+/* CONFIG: the options that server/config.h reads, seen and changed by clients; the statistics. */
 #include "server/config.h"
 #include "server/cmd/tables.h"
 #include "server/core.h"
@@ -33,8 +33,8 @@ static void config_get_run(struct call *c)
 
 /* ---- CONFIG SET ---- */
 
-/* Raises the limit on open files where more clients shall be served. False where the system does not
- * allow it; the limit it does allow is then in server->config. */
+/* Raises the limit on open files where more clients shall be served. False where the system does
+ * not allow it; the limit it does allow is then in server->config. */
 static bool make_room_for_clients(int64_t before)
 {
     int64_t wanted = server->config.maxclients;

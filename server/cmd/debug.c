@@ -70,8 +70,8 @@ static void debug_set_active_expire(struct call *c)
 
 /* ---- DEBUG OBJECT ---- */
 
-/* Bytes of a string in an RDB file, not compressed: small integers in 2, 3 or 5, else a length of 1,
- * 2, 5 or 9 and the bytes. */
+/* Bytes of a string in an RDB file, not compressed: small integers in 2, 3 or 5, else a length of
+ * 1, 2, 5 or 9 and the bytes. */
 static size_t serialized_size(struct slice value)
 {
     int64_t n;

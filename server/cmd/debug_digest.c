@@ -1,10 +1,10 @@
 /* DEBUG DIGEST: whether two servers hold the same data.
  *
- * The construction is Redis's, so that a Lasca can be compared with a Redis. Two operations on a 20-byte
- * digest, SHA-1 in both: *adding* data exclusive-ors its hash, which forgets the order; *mixing*
- * data adds it, then hashes the digest itself, which keeps the order. A value mixes its type and its
- * parts in order, and adds a fixed text where the key expires; a key's digest starts with its name
- * and is added to the whole; before a database's keys, its number is mixed in.
+ * The construction is Redis's, so that a Lasca can be compared with a Redis. Two operations on a
+ * 20-byte digest, SHA-1 in both: *adding* data exclusive-ors its hash, which forgets the order;
+ * *mixing* data adds it, then hashes the digest itself, which keeps the order. A value mixes its
+ * type and its parts in order, and adds a fixed text where the key expires; a key's digest starts
+ * with its name and is added to the whole; before a database's keys, its number is mixed in.
  *
  * SHA-1 is FIPS 180-4's. Nothing here needs it to be hard to collide. */
 #include <arpa/inet.h>

@@ -1,8 +1,8 @@
 /* INFO: each core leaves its numbers, the home core adds them up and writes the text.
  *
- * The numbers of all cores are of one moment: INFO is an entry of the order like any other. Sections
- * and fields are Redis 7.2's; what this version does not have is shown as a stand-alone Redis without
- * it shows it, and what it does not count is left out. */
+ * The numbers of all cores are of one moment: INFO is an entry of the order like any other.
+ * Sections and fields are Redis 7.2's; what this version does not have is shown as a stand-alone
+ * Redis without it shows it, and what it does not count is left out. */
 #include "server/cmd/info.h"
 
 #include <assert.h>
@@ -150,6 +150,7 @@ static void add_stats(struct core_stats *to, const struct core_stats *x)
     to->iterations += x->iterations;
     to->sleeps += x->sleeps;
     to->wakes_sent += x->wakes_sent;
+    to->borrows += x->borrows;
     to->query_limit_closed += x->query_limit_closed;
     to->output_limit_closed += x->output_limit_closed;
     to->auth_failures += x->auth_failures;

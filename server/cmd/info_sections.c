@@ -1,11 +1,12 @@
 /* INFO's texts, a function a section. Names, order and units are Redis 7.2's.
  *
- * Memory: used_memory is what keys, values, their tables and the clients' buffers take, in the sizes
- * they were allocated with, and what each core has of its own. It leaves out free room within the
- * shards' pages, the code, the stacks, the mesh and the order log, and the receive buffers, which are
- * mapped once: all that is in used_memory_rss, which the kernel counts. used_memory_startup is the
- * cores' own, used_memory_overhead all but keys and values. The peak is the sum of the cores' peaks: a
- * little more than the true one where they were reached at different times. */
+ * Memory: used_memory is what keys, values, their tables and the clients' buffers take, in the
+ * sizes they were allocated with, and what each core has of its own. It leaves out free room within
+ * the shards' pages, the code, the stacks, the mesh and the order log, and the receive buffers,
+ * which are mapped once: all that is in used_memory_rss, which the kernel counts.
+ * used_memory_startup is the cores' own, used_memory_overhead all but keys and values. The peak is
+ * the sum of the cores' peaks: a little more than the true one where they were reached at different
+ * times. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -314,8 +315,8 @@ static void append_commandstats(struct buf *to, const struct info *info)
             continue;
         double us = (double)st->ticks / server->ticks_per_us;
         buf_printf(to,
-                   "cmdstat_%s:calls=%" PRIu64 ",usec=%.0f,usec_per_call=%.2f,rejected_calls=%" PRIu64
-                   ",failed_calls=%" PRIu64 "\r\n",
+                   "cmdstat_%s:calls=%" PRIu64 ",usec=%.0f,usec_per_call=%.2f"
+                   ",rejected_calls=%" PRIu64 ",failed_calls=%" PRIu64 "\r\n",
                    registry_at(server->registry, i)->full_name, st->calls, us,
                    st->calls ? us / (double)st->calls : 0, st->rejected, st->failed);
     }
@@ -343,10 +344,10 @@ static void append_shards(struct buf *to, const struct info *info)
         buf_printf(to,
                    "shard%u:keys=%" PRIu64 ",sessions=%" PRIu64 ",commands=%" PRIu64
                    ",hops_sent=%" PRIu64 ",splits=%" PRIu64 ",crosses=%" PRIu64 ",sleeps=%" PRIu64
-                   ",wakes=%" PRIu64 "\r\n",
+                   ",wakes=%" PRIu64 ",borrows=%" PRIu64 "\r\n",
                    x->shard_index, x->keys, x->sessions.count, x->stats.commands,
                    x->stats.hops_sent, x->stats.splits, x->stats.crosses, x->stats.sleeps,
-                   x->stats.wakes_sent);
+                   x->stats.wakes_sent, x->stats.borrows);
     }
 }
 

@@ -200,7 +200,7 @@ def test_a_shard_has_a_line(raw):
     assert sum(line["sessions"] for line in lines) == int(
         info(raw, "clients")["connected_clients"])
     assert list(lines[0]) == ["keys", "sessions", "commands", "hops_sent", "splits", "crosses",
-                              "sleeps", "wakes"]
+                              "sleeps", "wakes", "borrows"]
 
 
 def test_a_stand_alone_master(raw):
@@ -288,8 +288,8 @@ def test_more_clients_than_the_system_allows_are_refused(raw, settings):
     reply = raw.call("CONFIG", "SET", "maxclients", 4000000000)
     if reply == "OK":
         return  # a system without limits
-    assert re.fullmatch(r"ERR CONFIG SET failed \(possibly related to argument 'maxclients'\) - The "
-                        r"operating system is not able to handle the specified number of clients, "
+    assert re.fullmatch(r"ERR CONFIG SET failed \(possibly related to argument 'maxclients'\) - "
+                        r"The operating system is not able to handle the specified number of clients, "
                         r"try with \d+", reply.text)
     assert raw.call("CONFIG", "GET", "maxclients") == [b"maxclients", b"10000"]
 
@@ -389,7 +389,8 @@ def test_the_digest_depends_on_data_alone(fresh_server):
 def test_debug_htstats_counts_keys_by_shard(raw):
     raw.call("DEBUG", "POPULATE", 100)
     lines = raw.call("DEBUG", "HTSTATS", 0).decode().split("\n")
-    counts = [int(m.group(1)) for m in (re.match(r"Shard \d+: elements (\d+)", s) for s in lines) if m]
+    found = [re.match(r"Shard \d+: elements (\d+)", line) for line in lines]
+    counts = [int(m.group(1)) for m in found if m]
     assert len(counts) == SHARDS and sum(counts) == 100
 
 

@@ -101,7 +101,7 @@ def test_a_command_of_many_arguments(raw):
     (b"x" * 70000, "too big inline request"),
     (b"*" + b"1" * 70000, "too big mbulk count string"),
     (b"*1\r\n$" + b"1" * 70000, "too big bulk count string"),
-])
+], ids=lambda value: repr(value[:20]))
 def test_a_protocol_error_is_told_and_closes_the_connection(server, sent, text):
     with server.raw() as r:
         r.send(b"SET before 1\r\n")

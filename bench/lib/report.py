@@ -1,0 +1,154 @@
+"""The figures as tables: plain text, or Markdown.
+
+Of several rounds the median stands, with the least and the greatest beside it. A ratio is taken
+within each round, where both servers met the same machine, and then its median: it may differ a
+little from the ratio of the medians.
+"""
+
+from dataclasses import dataclass, field
+from statistics import median
+
+import rows
+
+# The bars that Lasca is held to.
+CPU_RATIO_MAX = {1: 0.85, 10: 0.60, 50: 0.45}
+SHARDS_RATIO_MAX = 1.15
+BYTES_PER_KEY_MAX = 72
+EMPTY_RSS_MAX = 30_000_000  # bytes
+
+# A load tool that takes this much of its CPU, and not the server, set the throughput.
+TOOL_BUSY_CPUS = 0.95
+
+# Measure, name in the table.
+MEASURES = (
+    ("cpu_us", "CPU us"),
+    ("user_us", "user us"),
+    ("system_us", "system us"),
+    ("per_second", "requests/s"),
+    ("p50_ms", "p50 ms"),
+    ("p99_ms", "p99 ms"),
+    ("p999_ms", "p99.9 ms"),
+)
+
+
+@dataclass
+class Table:
+    title: str
+    columns: list
+    rows: list = field(default_factory=list)
+    notes: list = field(default_factory=list)
+
+    def as_text(self):
+        widths = [max(len(row[i]) for row in [self.columns] + self.rows)
+                  for i in range(len(self.columns))]
+        lines = [self.title]
+        lines += [_aligned(row, widths, "  ") for row in [self.columns] + self.rows]
+        return "\n".join(lines + self.notes)
+
+    def as_markdown(self):
+        lines = [f"**{self.title}**", ""]
+        lines.append("| " + " | ".join(self.columns) + " |")
+        lines.append("| --- |" + " ---: |" * (len(self.columns) - 1))
+        lines += ["| " + " | ".join(row) + " |" for row in self.rows]
+        lines += [""] + self.notes if self.notes else []
+        return "\n".join(lines)
+
+
+def _aligned(cells, widths, gap):
+    """The first column to the left, the others to the right."""
+    first = cells[0].ljust(widths[0])
+    return gap.join([first] + [c.rjust(w) for c, w in zip(cells[1:], widths[1:])]).rstrip()
+
+
+def _number(value):
+    """Three figures that count, without an exponent."""
+    if value >= 1_000_000:
+        return f"{value / 1_000_000:.2f}M"
+    if value >= 10_000:
+        return f"{value / 1000:.0f}k"
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
+
+
+def _spread(values, number=_number):
+    """Median and, where there are several rounds, least and greatest."""
+    if len(values) == 1:
+        return number(values[0])
+    return f"{number(median(values))} ({number(min(values))}..{number(max(values))})"
+
+
+def _ratio(value):
+    return f"{value:.2f}"
+
+
+def _verdict(value, bar):
+    return "ok" if value <= bar else "over"
+
+
+def _load_rows(depth, base, other, bar):
+    """The rows of one pipeline depth; the bar is that of the CPU time."""
+    out = []
+    for measure, name in MEASURES:
+        a = [figures[measure] for figures in base]
+        b = [figures[measure] for figures in other]
+        ratios = [y / x for x, y in zip(a, b) if x > 0]
+        row = [f"{depth:>2} {name}", _spread(a), _spread(b)]
+        row.append(_spread(ratios, _ratio) if ratios else "")
+        held = measure == "cpu_us" and ratios
+        row += [f"{bar:.2f}", _verdict(median(ratios), bar)] if held else ["", ""]
+        out.append(row)
+    return out
+
+
+def _busy_note(samples, names):
+    depths = [str(depth) for depth, servers in samples.items()
+              if any(median(f["tool_cpus"] for f in servers[name]) >= TOOL_BUSY_CPUS
+                     for name in names)]
+    if not depths:
+        return []
+    return [f"At pipeline {', '.join(depths)} the load tool had a CPU to itself and used it up: there",
+            "requests/s and latency are partly its own limit. CPU time is the server's alone."]
+
+
+def load_table(samples, base, other, title, columns, bars):
+    table = Table(title, ["pipeline", *columns, "ratio", "bar", ""])
+    for depth, servers in samples.items():
+        table.rows += _load_rows(depth, servers[base], servers[other], bars[depth])
+    table.notes = _busy_note(samples, (base, other))
+    return table
+
+
+def one_shard_table(samples):
+    title = (f"One shard: {rows.LOAD_KEYS:,} keys, 32-byte values, 50 connections, SET:GET 1:1; "
+             "CPU is the server's, a request")
+    return load_table(samples, "redis", "lasca-1", title, ["redis", "lasca"], CPU_RATIO_MAX)
+
+
+def shards_table(samples, count):
+    title = f"{count} shards against Lasca's own one shard, the same load"
+    bars = {depth: SHARDS_RATIO_MAX for depth in samples}
+    return load_table(samples, "lasca-1", f"lasca-{count}", title, ["1 shard", f"{count} shards"],
+                      bars)
+
+
+def memory_table(per_key):
+    redis, lasca = per_key["redis"], per_key["lasca-1"]
+    table = Table(f"Memory: {rows.MEMORY_KEYS:,} keys of {rows.MEMORY_KEY_SIZE} bytes, "
+                  "32-byte values", ["", "redis", "lasca", "ratio", "bar", ""])
+    table.rows.append(["bytes of RSS a key", f"{redis:.1f}", f"{lasca:.1f}",
+                       _ratio(lasca / redis), str(BYTES_PER_KEY_MAX),
+                       _verdict(lasca, BYTES_PER_KEY_MAX)])
+    return table
+
+
+def idle_table(idle, seconds):
+    redis, lasca = idle["redis"], idle[f"lasca-{rows.IDLE_SHARDS}"]
+    table = Table(f"Idle and empty: Lasca with {rows.IDLE_SHARDS} shards",
+                  ["", "redis", "lasca", "bar", ""])
+    table.rows.append([f"CPU seconds in {seconds} s", f"{redis['cpu_seconds']:.2f}",
+                       f"{lasca['cpu_seconds']:.2f}", "", ""])
+    table.rows.append(["RSS, MB", f"{redis['rss_bytes'] / 1e6:.1f}",
+                       f"{lasca['rss_bytes'] / 1e6:.1f}", f"{EMPTY_RSS_MAX / 1e6:.0f}",
+                       _verdict(lasca["rss_bytes"], EMPTY_RSS_MAX)])
+    return table

@@ -34,7 +34,7 @@ static inline char *buf_reserve(struct buf *b, size_t n)
 {
     if (__builtin_expect(b->cap - b->size < n, 0))
         buf_grow(b, n);
-    return b->data + b->size;
+    return b->data ? b->data + b->size : b->data;
 }
 
 static inline void buf_append(struct buf *b, const void *data, size_t n)

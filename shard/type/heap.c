@@ -180,6 +180,7 @@ void *heap_alloc(struct heap *h, size_t size)
         return mem_alloc(size);
     }
     unsigned class = class_of(size);
+    assert(class < HEAP_CLASS_COUNT);
     struct heap_page *p = h->partial[class];
     if (__builtin_expect(!p, 0))
         p = page_start(h, class, size);

@@ -76,6 +76,7 @@ static void draw_op(struct setup *u, struct op *op, uint64_t *seed)
     op->client = (uint8_t)draw(seed, u->client_count);
     op->effect = (uint8_t)draw(seed, 3);
     op->cross = draw(seed, 2);
+    op->owners = draw(seed, 4) == 0;
     if (draw(seed, 2))
         op->keys = (uint8_t)(1u << draw(seed, u->key_count));
     else
@@ -326,6 +327,8 @@ static bool check_broken(enum breakage breakage)
         "last look only at the cursor's entry",
         "a participant does not stand still",
         "resumed sessions run without another walk",
+        "who stands in leaves an unpublished entry to the sleeper",
+        "a borrowed shard's log is not walked",
     };
     enum verdict verdict;
     uint32_t found = run_schedules(breakage, BROKEN_SCHEDULES_MAX, &verdict);

@@ -7,20 +7,28 @@
 /* Where a core stands in its loop. A place without something to do is skipped, see settle. */
 enum place {
     AT_NET,       /* gather: take what clients sent */
-    AT_MESH,      /* gather: take what cores sent; sessions go on */
     AT_TICKET,    /* gather: take a ticket for the next bundle */
     AT_PUBLISH,
-    AT_WAKE,      /* order: wake participants */
+    AT_CLAIM,     /* gather: take the shard back after a sleep */
+    AT_MESH,      /* gather: take what cores sent; sessions go on */
+    AT_ATTEND,    /* order: stand in for a participant that sleeps */
+    AT_WAKE,      /* ... or wake it */
     AT_WALK,
     AT_STAND,     /* order: wait for a cross transaction */
     AT_RUN,
-    AT_FLUSH,     /* replies */
+    AT_OUTGOING,  /* flush: run the hops for one sleeping core, or post them */
+    AT_REPLY,
     AT_HAND,      /* messages for one other core */
     AT_HAND_WAKE,
     AT_SLEEP,
     AT_LOOK,
     AT_ASLEEP,
+    AT_BORROWED,  /* walking a borrowed shard's log */
+    AT_RETURN,
 };
+
+enum holder { HOLDER_OWNER, HOLDER_NONE, HOLDER_BORROWER };
+enum errand { ERRAND_LOG, ERRAND_HOPS };
 
 static uint32_t lowest(uint32_t mask)
 {
@@ -66,7 +74,7 @@ void protocol_start(struct state *s, const struct setup *u)
     memset(s, 0, sizeof(*s));
     for (uint32_t i = 0; i < u->core_count; i++) {
         s->cores[i].at = AT_ASLEEP;
-        s->cores[i].sleeping = 1;
+        s->cores[i].owner = HOLDER_NONE;
     }
 }
 
@@ -113,7 +121,7 @@ static void begin(struct state *s, const struct setup *u, uint32_t self, uint32_
         c->local |= (uint16_t)(1u << op);
     } else {
         s->ops[op].hopping = 1;
-        c->outbox[lowest(shards)] |= (uint16_t)(1u << op);
+        c->outgoing[lowest(shards)] |= (uint16_t)(1u << op);
     }
 }
 
@@ -196,12 +204,18 @@ static void wake_those_behind(struct state *s, const struct setup *u, uint32_t s
             c->touched |= (uint8_t)(1u << i);
 }
 
+/* Where the gather goes on when no more can be published. */
+static uint8_t behind_tickets(const struct model_core *c)
+{
+    return c->part == 1 ? AT_CLAIM : AT_ATTEND;
+}
+
 static void take_ticket(struct state *s, const struct setup *u, uint32_t self)
 {
     struct model_core *c = &s->cores[self];
     if (!has_room(s, u, self)) {
         wake_those_behind(s, u, self);
-        c->at = AT_WAKE;
+        c->at = behind_tickets(c);
         return;
     }
     uint32_t ticket = s->next++;
@@ -224,9 +238,9 @@ static void publish(struct state *s, const struct setup *u, uint32_t self)
     c->at = AT_TICKET;
 }
 
-static void wake(struct state *s, uint32_t self, uint32_t to)
+static void wake(struct state *s, uint32_t to)
 {
-    if (to != self && s->cores[to].sleeping)
+    if (s->cores[to].owner != HOLDER_OWNER)
         s->cores[to].woken = 1;
 }
 
@@ -248,13 +262,14 @@ static void release_others(struct state *s, uint8_t shards, uint32_t self, uint3
             s->cores[lowest(mask)].released = (uint8_t)(ticket + 1);
 }
 
-/* Acts on an entry that names this core. False where it has to stand still. */
-static bool act(struct state *s, const struct setup *u, uint32_t self, uint32_t ticket)
+/* Acts on an entry for a shard that it names. False where the core has to stand still. */
+static bool act(struct state *s, const struct setup *u, uint32_t self, uint32_t shard,
+                uint32_t ticket)
 {
     uint32_t op = s->entries[ticket];
     bool cross = u->ops[op].cross;
     if (!cross)
-        run_part(s, u, op, keys_of_shard(u, self));
+        run_part(s, u, op, keys_of_shard(u, shard));
     if (--s->ops[op].pending > 0)
         return !cross || u->breakage == BREAK_NO_STAND;
     if (cross) {
@@ -265,20 +280,126 @@ static bool act(struct state *s, const struct setup *u, uint32_t self, uint32_t 
     return true;
 }
 
+static bool names(const struct state *s, const struct setup *u, uint32_t ticket, uint32_t shard)
+{
+    return shards_of(u, s->entries[ticket]) >> shard & 1;
+}
+
 static void walk(struct state *s, const struct setup *u, uint32_t self)
 {
     struct model_core *c = &s->cores[self];
     uint32_t ticket = next_entry(s, u, self);
-    if (ticket == OPS_MAX) {
+    if (ticket == OPS_MAX)
         c->at = u->breakage == BREAK_ORDER_BEFORE_GATHER ? AT_NET : AT_RUN;
-        return;
-    }
-    bool named = shards_of(u, s->entries[ticket]) >> self & 1;
-    if (named && !act(s, u, self, ticket))
+    else if (names(s, u, ticket, self) && !act(s, u, self, self, ticket))
         c->at = AT_STAND;
     else
         c->passed |= (uint16_t)(1u << ticket);
 }
+
+static bool passed_all(const struct state *s, uint32_t core)
+{
+    return s->cores[core].passed == (1u << s->next) - 1;
+}
+
+/* Standing in for cores that sleep. */
+
+static bool may_stand_in(const struct setup *u, uint16_t ops)
+{
+    for (uint32_t mask = ops; mask; mask &= mask - 1)
+        if (u->ops[lowest(mask)].cross || u->ops[lowest(mask)].owners)
+            return false;
+    return true;
+}
+
+static bool borrow(struct state *s, uint32_t self, uint32_t from, enum errand errand)
+{
+    struct model_core *c = &s->cores[self];
+    if (s->cores[from].owner != HOLDER_NONE)
+        return false;
+    s->cores[from].owner = HOLDER_BORROWER;
+    c->borrowed = (uint8_t)(from + 1);
+    c->errand = (uint8_t)errand;
+    c->walked = 0;
+    c->at = AT_BORROWED;
+    return true;
+}
+
+/* A ticket taken and not published keeps the errand from success: then the owner is woken, and stays
+ * awake until it is. */
+static void walk_borrowed(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    uint32_t shard = c->borrowed - 1u;
+    uint32_t ticket = next_entry(s, u, shard);
+    bool unwalked = u->breakage == BREAK_STAND_IN_UNWALKED && c->errand == ERRAND_HOPS;
+    if (ticket == OPS_MAX || unwalked) {
+        c->walked = unwalked || u->breakage == BREAK_STAND_IN_SHORT || passed_all(s, shard);
+        c->at = AT_RETURN;
+    } else if (!names(s, u, ticket, shard)) {
+        s->cores[shard].passed |= (uint16_t)(1u << ticket);
+    } else if (may_stand_in(u, (uint16_t)(1u << s->entries[ticket]))) {
+        act(s, u, self, shard, ticket);
+        s->cores[shard].passed |= (uint16_t)(1u << ticket);
+    } else {
+        c->at = AT_RETURN;
+    }
+}
+
+static void run_hops(struct state *s, const struct setup *u, uint32_t self, uint16_t hops)
+{
+    for (uint32_t mask = hops; mask; mask &= mask - 1) {
+        run_part(s, u, lowest(mask), UINT8_MAX);
+        s->ops[lowest(mask)].hopping = 0;
+        send_home(s, u, self, lowest(mask));
+    }
+}
+
+static void post_outgoing(struct model_core *c, uint32_t to)
+{
+    c->outbox[to] |= c->outgoing[to];
+    c->outgoing[to] = 0;
+}
+
+static void return_borrowed(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    uint32_t from = c->borrowed - 1u;
+    if (c->errand == ERRAND_LOG) {
+        if (c->walked)
+            c->touched &= (uint8_t)~(1u << from);
+        c->at = c->walked ? AT_ATTEND : AT_WAKE;
+    } else {
+        if (c->walked) {
+            run_hops(s, u, self, c->outgoing[from]);
+            c->outgoing[from] = 0;
+        } else {
+            post_outgoing(c, from);
+        }
+        c->at = AT_OUTGOING;
+    }
+    c->borrowed = c->errand = c->walked = 0;
+    s->cores[from].owner = HOLDER_NONE;
+}
+
+static void attend(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    if (!borrow(s, self, lowest(c->touched), ERRAND_LOG))
+        c->at = AT_WAKE;
+}
+
+static void send_outgoing(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    uint32_t to = 0;
+    while (!c->outgoing[to])
+        to++;
+    if (!may_stand_in(u, c->outgoing[to]) || !borrow(s, self, to, ERRAND_HOPS))
+        post_outgoing(c, to);
+}
+
+/* The rest of the loop. */
 
 static void run(struct state *s, const struct setup *u, uint32_t self)
 {
@@ -287,13 +408,9 @@ static void run(struct state *s, const struct setup *u, uint32_t self)
         run_part(s, u, lowest(mask), UINT8_MAX);
     c->finished |= c->local;
     c->local = 0;
-    for (uint32_t mask = c->hops; mask; mask &= mask - 1) {
-        run_part(s, u, lowest(mask), UINT8_MAX);
-        s->ops[lowest(mask)].hopping = 0;
-        send_home(s, u, self, lowest(mask));
-    }
+    run_hops(s, u, self, c->hops);
     c->hops = 0;
-    c->at = AT_FLUSH;
+    c->at = AT_OUTGOING;
 }
 
 static void reply(struct state *s, const struct setup *u, uint32_t self)
@@ -319,8 +436,9 @@ static void flush(struct state *s, const struct setup *u, uint32_t self)
     }
 }
 
-static void hand_over(struct state *s, struct model_core *c)
+static void hand_over(struct state *s, const struct setup *u, uint32_t self)
 {
+    struct model_core *c = &s->cores[self];
     uint32_t to = 0;
     while (!c->outbox[to])
         to++;
@@ -330,109 +448,134 @@ static void hand_over(struct state *s, struct model_core *c)
     c->at = AT_HAND_WAKE;
 }
 
-static uint8_t loop_start(const struct setup *u)
+/* Begins the next iteration. Who slept takes the shard back before the log is walked. */
+static void begin_loop(struct model_core *c, const struct setup *u)
 {
-    return u->breakage == BREAK_ORDER_BEFORE_GATHER ? AT_WALK : AT_NET;
+    bool order_first = u->breakage == BREAK_ORDER_BEFORE_GATHER;
+    c->part = 0;
+    c->at = order_first ? AT_CLAIM : AT_NET;
 }
 
 /* The last look before sleeping: a ticket that was taken counts, published or not. The core that
- * publishes it wakes only those it names, but somebody named behind it may have to pass it first. */
+ * publishes it attends only to those it names, but somebody named behind it may have to pass it first. */
 static bool others_gave_work(const struct state *s, const struct setup *u, uint32_t self)
 {
-    const struct model_core *c = &s->cores[self];
-    if (c->inbox)
+    if (s->cores[self].inbox)
         return true;
     if (u->breakage == BREAK_LOOK_AT_CURSOR)
         return next_entry(s, u, self) != OPS_MAX;
-    return c->passed != (1u << s->next) - 1;
+    return !passed_all(s, self);
 }
 
 static void look(struct state *s, const struct setup *u, uint32_t self)
 {
     struct model_core *c = &s->cores[self];
-    bool found = u->breakage != BREAK_NO_LAST_LOOK && others_gave_work(s, u, self);
-    if (found)
-        c->sleeping = 0;
-    c->at = found ? loop_start(u) : AT_ASLEEP;
+    if (u->breakage != BREAK_NO_LAST_LOOK && others_gave_work(s, u, self))
+        begin_loop(c, u);
+    else
+        c->at = AT_ASLEEP;
+}
+
+static bool is_empty(const uint16_t *boxes)
+{
+    for (uint32_t i = 0; i < CORES_MAX; i++)
+        if (boxes[i])
+            return false;
+    return true;
 }
 
 /* Skips places where there is nothing to do: no other actor can tell. */
 static void settle(struct state *s, const struct setup *u, uint32_t self)
 {
     struct model_core *c = &s->cores[self];
-    bool outbox_empty = true;
-    for (uint32_t i = 0; i < u->core_count; i++)
-        outbox_empty &= !c->outbox[i];
+    bool order_first = u->breakage == BREAK_ORDER_BEFORE_GATHER;
     if (c->at == AT_TICKET && !c->unpublished)
-        c->at = AT_WAKE;
-    c->touched &= (uint8_t)~(1u << self);
-    if (c->at == AT_WAKE && !c->touched)
-        c->at = u->breakage == BREAK_ORDER_BEFORE_GATHER ? AT_RUN : AT_WALK;
-    if (c->at == AT_FLUSH && !c->finished && u->breakage != BREAK_RUN_RESUMED)
+        c->at = behind_tickets(c);
+    if (c->at == AT_CLAIM && c->owner == HOLDER_OWNER)
+        c->at = c->part ? AT_MESH : AT_WALK;
+    if (!c->borrowed)
+        c->touched &= (uint8_t)~(1u << self);
+    if (c->at == AT_ATTEND && !c->touched)
+        c->at = order_first ? AT_RUN : AT_WALK;
+    if (c->at == AT_OUTGOING && is_empty(c->outgoing))
+        c->at = AT_REPLY;
+    if (c->at == AT_REPLY && !c->finished && u->breakage != BREAK_RUN_RESUMED)
         c->at = AT_HAND;
-    if (c->at == AT_HAND && outbox_empty)
-        c->at = c->unpublished || some_can_go_on(s, u, self) ? loop_start(u) : AT_SLEEP;
+    if (c->at != AT_HAND || !is_empty(c->outbox))
+        return;
+    if (!is_empty(c->outgoing))
+        c->at = AT_OUTGOING;
+    else if (c->unpublished || some_can_go_on(s, u, self))
+        begin_loop(c, u);
+    else
+        c->at = AT_SLEEP;
+    if (c->at == AT_CLAIM)
+        c->at = AT_WALK;
 }
 
-static void step_core(struct state *s, const struct setup *u, uint32_t self)
+static void take_from_clients(struct state *s, const struct setup *u, uint32_t self)
+{
+    s->cores[self].woken = 0;
+    for (uint32_t i = 0; i < u->client_count; i++)
+        if (u->home[i] == self)
+            s->clients[i].received = s->clients[i].sent;
+}
+
+static void gather(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    if (c->at == AT_NET)
+        take_from_clients(s, u, self);
+    else
+        take_messages(s, self);
+    feed_sessions(s, u, self);
+    c->part = c->at == AT_NET ? 1 : 2;
+    c->at = AT_TICKET;
+}
+
+static void step_loop(struct state *s, const struct setup *u, uint32_t self)
 {
     struct model_core *c = &s->cores[self];
     switch ((enum place)c->at) {
-    case AT_NET:
-        c->woken = 0;
-        for (uint32_t i = 0; i < u->client_count; i++)
-            if (u->home[i] == self)
-                s->clients[i].received = s->clients[i].sent;
-        c->at = AT_MESH;
-        break;
-    case AT_MESH:
-        take_messages(s, self);
-        feed_sessions(s, u, self);
-        c->at = AT_TICKET;
-        break;
-    case AT_TICKET:
-        take_ticket(s, u, self);
-        break;
-    case AT_PUBLISH:
-        publish(s, u, self);
+    case AT_CLAIM:
+        c->owner = HOLDER_OWNER;
         break;
     case AT_WAKE:
-        wake(s, self, lowest(c->touched));
+        wake(s, lowest(c->touched));
         c->touched &= (uint8_t)(c->touched - 1);
-        break;
-    case AT_WALK:
-        walk(s, u, self);
+        c->at = AT_ATTEND;
         break;
     case AT_STAND:
         c->passed |= (uint16_t)(1u << (c->released - 1));
         c->at = AT_WALK;
         break;
-    case AT_RUN:
-        run(s, u, self);
-        break;
-    case AT_FLUSH:
-        flush(s, u, self);
-        break;
-    case AT_HAND:
-        hand_over(s, c);
-        break;
     case AT_HAND_WAKE:
-        wake(s, self, c->waking - 1u);
+        wake(s, c->waking - 1u);
         c->waking = 0;
         c->at = AT_HAND;
         break;
     case AT_SLEEP:
-        c->sleeping = 1;
+        c->owner = HOLDER_NONE;
         c->at = AT_LOOK;
         break;
-    case AT_LOOK:
-        look(s, u, self);
-        break;
-    case AT_ASLEEP:
-        c->sleeping = 0;
-        c->at = loop_start(u);
+    default: /* AT_ASLEEP */
+        begin_loop(c, u);
         break;
     }
+}
+
+static void step_core(struct state *s, const struct setup *u, uint32_t self)
+{
+    static void (*const steps[])(struct state *, const struct setup *, uint32_t) = {
+        [AT_NET] = gather, [AT_MESH] = gather, [AT_TICKET] = take_ticket,
+        [AT_PUBLISH] = publish, [AT_WALK] = walk, [AT_RUN] = run,
+        [AT_OUTGOING] = send_outgoing, [AT_REPLY] = flush, [AT_LOOK] = look,
+        [AT_BORROWED] = walk_borrowed, [AT_RETURN] = return_borrowed,
+        [AT_CLAIM] = step_loop, [AT_WAKE] = step_loop, [AT_STAND] = step_loop,
+        [AT_HAND_WAKE] = step_loop, [AT_SLEEP] = step_loop, [AT_ASLEEP] = step_loop,
+        [AT_ATTEND] = attend, [AT_HAND] = hand_over,
+    };
+    steps[s->cores[self].at](s, u, self);
     settle(s, u, self);
 }
 
@@ -461,6 +604,8 @@ static bool core_can_step(const struct state *s, const struct setup *u, uint32_t
     const struct model_core *c = &s->cores[self];
     if (c->at == AT_STAND)
         return c->released != 0 && !(c->passed >> (c->released - 1) & 1);
+    if (c->at == AT_CLAIM)
+        return c->owner == HOLDER_NONE;
     if (c->at != AT_ASLEEP || c->woken)
         return true;
     for (uint32_t i = 0; i < u->client_count; i++)

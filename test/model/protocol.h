@@ -28,6 +28,9 @@ enum breakage {
     BREAK_LOOK_AT_CURSOR,       /* the last look sees no further than an unpublished entry */
     BREAK_NO_STAND,             /* a participant of a cross transaction does not wait */
     BREAK_RUN_RESUMED,          /* replies are taken after the walk, and their sessions go on at once */
+    BREAK_STAND_IN_SHORT,       /* who stands in leaves an unpublished entry to the sleeper, and does
+                                 * not wake it */
+    BREAK_STAND_IN_UNWALKED,    /* requests run on a borrowed shard whose log was not walked */
     BREAK_COUNT,
 };
 
@@ -39,6 +42,7 @@ struct op {
     uint8_t keys; /* mask */
     uint8_t effect;
     bool cross;   /* where it needs several shards: meet, instead of a part on each */
+    bool owners;  /* only a shard's owner may run it (server/bundle.c: not borrowable) */
 };
 
 /* What is decided before a run. Key k is on shard k mod core_count. */
@@ -55,8 +59,12 @@ struct setup {
 
 struct model_core {
     uint8_t at;        /* enum place of protocol.c */
-    uint8_t sleeping;
+    uint8_t part;      /* of the gather: 0 not begun, 1 the sockets, 2 the queues */
+    uint8_t owner;     /* of its shard: enum holder of protocol.c */
     uint8_t woken;     /* a wake-up its ring has not seen */
+    uint8_t borrowed;  /* core whose shard this one holds, + 1 */
+    uint8_t errand;    /* what it is borrowed for: enum errand of protocol.c */
+    uint8_t walked;    /* ... and its log has been walked to the end */
     uint8_t released;  /* ticket + 1 of the last cross transaction that released it */
     uint8_t touched;   /* cores to wake */
     uint8_t waking;    /* core just handed messages, + 1 */
@@ -67,6 +75,7 @@ struct model_core {
     uint16_t local;    /* to run: from sessions here */
     uint16_t hops;     /* to run: from other cores */
     uint16_t finished; /* replies that go out at the flush */
+    uint16_t outgoing[CORES_MAX]; /* hops that may yet be run here, on a borrowed shard */
     uint16_t outbox[CORES_MAX];
     uint16_t inbox;
 };

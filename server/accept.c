@@ -119,6 +119,8 @@ void accept_stop(struct core *c)
 {
     if (c->index != 0)
         return;
-    for (uint32_t i = 0; i < server->listener_count; i++)
+    for (uint32_t i = 0; i < server->listener_count; i++) {
         ring_unlisten(c->ring, server->listeners[i]);
+        shutdown(server->listeners[i], SHUT_RD); /* the port is free at once */
+    }
 }

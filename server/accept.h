@@ -1,7 +1,7 @@
 /* New connections: core 0 accepts them all and gives each to the core with the fewest.
  *
- * The kernel's own spreading (SO_REUSEPORT) is a hash: uneven at the tens of connections that clients
- * open. */
+ * The kernel's own spreading (SO_REUSEPORT) is a hash: uneven at the tens of connections that
+ * clients open. */
 #pragma once
 
 #include "server/core.h"

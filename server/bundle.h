@@ -3,17 +3,21 @@
  * Made whole by the home core, in one allocation that holds the items, their arguments and room for
  * replies; never changed by two threads at once:
  *   hop    all items on one other shard: travels there and back over the mesh
- *   split  items (or their parts) on several shards: published in the order log; each participant runs
+ *   split  items (or their parts) on several shards: published in the order log; each participant
+ * runs
  *          its part when it reaches the entry; the last to finish sends the bundle home
- *   cross  one item that needs several shards at once: each participant that reaches the entry stops;
+ *   cross  one item that needs several shards at once: each participant that reaches the entry
+ * stops;
  *          the last to arrive runs it and releases the others
  *
  * Hand-over: `pending` counts participants that have not finished (split) or arrived (cross). Each
- * subtracts one with acquire-release; whoever brings it to 0 sees all that the others wrote, and alone
- * goes on. After its subtraction a participant that was not last never looks at the bundle again.
+ * subtracts one with acquire-release; whoever brings it to 0 sees all that the others wrote, and
+ * alone goes on. After its subtraction a participant that was not last never looks at the bundle
+ * again.
  *
- * Ids of memory: the bundle and its reply room are allocated and freed by the home core; a part whose
- * replies outgrow the room moves to memory of the core that ran it, freed by the home core. */
+ * Ids of memory: the bundle and its reply room are allocated and freed by the home core; a part
+ * whose replies outgrow the room moves to memory of the core that ran it, freed by the home core.
+ * */
 #pragma once
 
 #include <stdatomic.h>
@@ -47,8 +51,8 @@ struct bundle_item {
     struct bundle_split *split; /* NULL: this shard's alone */
 };
 
-/* One participant's work and what comes of it. Its items stand together, so that a core reads only lines
- * that are its own, and writes none that another core uses. */
+/* One participant's work and what comes of it. Its items stand together, so that a core reads only
+ * lines that are its own, and writes none that another core uses. */
 struct bundle_part {
     const struct bundle_item *items;
     uint32_t item_count;
@@ -76,13 +80,17 @@ struct bundle {
     _Atomic uint32_t pending;
 };
 
-/* Makes a bundle of `count` routed requests of a session, parsed from `source`. `copy`: those bytes do
- * not outlive the iteration and are copied; else they stay good until the bundle is done (the pinned
- * query buffer). Arguments outside of `source` (an inline command's) are always copied. */
+/* Makes a bundle of `count` routed requests of a session, parsed from `source`. `copy`: those bytes
+ * do not outlive the iteration and are copied; else they stay good until the bundle is done (the
+ * pinned query buffer). Arguments outside of `source` (an inline command's) are always copied. */
 struct bundle *bundle_create(struct core *c, struct session *s, enum bundle_kind kind,
                              const struct core_mask *mask, const struct request *requests,
                              uint32_t count, struct slice source, bool copy);
 void bundle_destroy(struct bundle *b);
+
+/* What its message does: at the core it hops to, and at home. */
+void bundle_arrive(struct core_message *m);
+void bundle_come_home(struct core_message *m);
 
 /* Sends it on its way (or defers it, when the order log has no room). */
 void bundle_dispatch(struct core *c, struct bundle *b);
@@ -94,11 +102,11 @@ void bundle_act(struct core *c, struct shard *s, struct bundle *b, uint64_t tick
 /* Step 3: runs a hop that has arrived, and sends it back. */
 void bundle_run_hop(struct core *c, struct shard *s, struct bundle *b);
 
-/* Borrows the shard of a sleeping core and walks the order log for it. False where that core is awake, or the
- * log holds something that it must do itself: then it must be woken. */
+/* Borrows the shard of a sleeping core and walks the order log for it. False where that core is
+ * awake, or the log holds something that it must do itself: then it must be woken. */
 bool bundle_stand_in(struct core *c, uint32_t sleeper);
-/* Step 4: hops gathered for other cores. Those for sleeping cores are run here on the borrowed shard,
- * the others are posted. */
+/* Step 4: hops gathered for other cores. Those for sleeping cores are run here on the borrowed
+ * shard, the others are posted. */
 void bundle_send_outgoing(struct core *c);
 
 /* At home: writes all replies in request order. */

@@ -1,7 +1,7 @@
 /* Which arguments of a request are keys, from the row's key specs.
  *
- * A spec says where its keys begin (at an index, or after a word) and how they go on (a range, or as
- * many as a count argument says). Source: the Redis documentation on key specifications. */
+ * A spec says where its keys begin (at an index, or after a word) and how they go on (a range,
+ * or as many as a count argument says). Source: the Redis documentation on key specifications. */
 #include <assert.h>
 
 #include "proto/number.h"
@@ -13,8 +13,8 @@ struct key_run {
     int64_t last;
 };
 
-/* The arg after the spec's keyword, or 0 where it is missing. From a negative `begin` the search goes
- * backwards; the last argument cannot be the keyword, as nothing follows it. */
+/* The arg after the spec's keyword, or 0 where it is missing. From a negative `begin` the search
+ * goes backwards; the last argument cannot be the keyword, as nothing follows it. */
 static int64_t find_keyword(const struct key_spec *spec, const struct slice *argv, uint32_t argc)
 {
     bool forward = spec->begin > 0;
@@ -72,8 +72,9 @@ static uint32_t flags_of_bitfield(const struct slice *argv, uint32_t argc)
     return KEY_RO | KEY_ACCESS;
 }
 
-/* What a request does to the keys of a spec whose flags depend on the arguments (KEY_VARIABLE_FLAGS).
- * For a command without a rule here the spec's flags, the most it may do, stand. */
+/* What a request does to the keys of a spec whose flags depend on the arguments
+ * (KEY_VARIABLE_FLAGS). For a command without a rule here the spec's flags, the most it may do,
+ * stand. */
 static uint32_t settle_flags(const struct command *row, const struct key_spec *spec,
                              const struct slice *argv, uint32_t argc)
 {

@@ -107,8 +107,8 @@ double core_ticks_per_us(void)
 
 /* Messages. */
 
-/* A full fence between publishing and looking. As a read-modify-write of a word that nobody else uses:
- * the thread sanitizer does not know fences, and on x86 it is the cheaper of the two. */
+/* A full fence between publishing and looking. As a read-modify-write of a word that nobody else
+ * uses: the thread sanitizer does not know fences, and on x86 it is the cheaper of the two. */
 static void core_fence(struct core *c)
 {
     atomic_fetch_add(&c->fence, 1);
@@ -141,7 +141,8 @@ void core_resume(struct core *c, struct session *s)
     c->resume = s;
 }
 
-/* Sees to it that those concerned by what was published act on it: who sleeps is stood in for, or woken. */
+/* Sees to it that those concerned by what was published act on it: who sleeps is stood in for, or
+ * woken. */
 static void attend_touched(struct core *c)
 {
     for (uint32_t w = 0; w < ORDER_MASK_WORDS; w++) {
@@ -181,7 +182,7 @@ static const struct ring_handler handler = {on_accepted, on_received, on_sent, o
 static bool has_work(const struct core *c)
 {
     return c->resume || c->touched_sessions || c->deferred_first || c->mesh_backlog ||
-           c->request_count || c->hop_count || c->sweeping;
+           c->request_count || c->hop_count || cron_in_haste(c);
 }
 
 static bool others_gave_work(const struct core *c)
@@ -250,8 +251,8 @@ static void feed_resumed(struct core *c)
     }
 }
 
-/* What ring_poll reaps is routed at once; replies that came home let their sessions go on, and those are fed
- * in this step too, so that all of it stands before the order walk. */
+/* What ring_poll reaps is routed at once; replies that came home let their sessions go on, and
+ * those are fed in this step too, so that all of it stands before the order walk. */
 static void gather(struct core *c)
 {
     if (has_work(c) || others_gave_work(c))

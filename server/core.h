@@ -1,15 +1,17 @@
 /* A core: one thread, its shard, its ring, its sessions, and the loop that drives them.
  *
- * The loop's four steps, in this order (docs/architecture.md says why the order is what makes it correct):
+ * The loop's four steps, in this order (docs/architecture.md says why the order is what makes it
+ * correct):
  *   gather   reap completions, feed sessions, route what they asked, take what the mesh brought
  *   order    walk the order log to its end, run this shard's part of each entry that names it
  *   run      run the single-shard requests gathered, local ones and those that came over the mesh
  *   flush    send replies, hand messages to other cores, wake those that sleep
  *
- * Everything in struct core belongs to its thread, but for the shard, which goes with `owner` (owner.h),
- * and the atomics at its end. Sleep: a core lets go of its shard, then looks once more at its queues
- * and the log, then waits; whoever gives it work publishes that first and then looks at `owner`. Both
- * sides use sequentially consistent operations, so one of the two sees the other. */
+ * Everything in struct core belongs to its thread, but for the shard, which goes with `owner`
+ * (owner.h), and the atomics at its end. Sleep: a core lets go of its shard, then looks once more
+ * at its queues and the log, then waits; whoever gives it work publishes that first and then looks
+ * at `owner`. Both sides use sequentially consistent operations, so one of the two sees the other.
+ * */
 #pragma once
 
 #include <stdatomic.h>
@@ -139,6 +141,7 @@ struct core {
     uint32_t next_accept_core; /* core 0: where the next connection goes */
     bool drained;              /* stopping: counted in server->cores_drained */
     int64_t stop_deadline_us;
+    uint32_t stop_rounds;      /* iterations since the stop began */
     bool sweeping;             /* the last sweep slice was fruitful: another one is due */
     int64_t sweep_used_us;     /* in this period */
     uint64_t cron_commands;    /* stats.commands at the last cron */
@@ -167,8 +170,8 @@ struct core *core_self(void);
 
 struct core *core_create(uint32_t index);
 void core_destroy(struct core *c);
-/* On the core's thread: makes its shard and ring; false with errno when the kernel refuses the ring.
- * `spins`: there are CPUs to spare for a core that waits. */
+/* On the core's thread: makes its shard and ring; false with errno when the kernel refuses the
+ * ring. `spins`: there are CPUs to spare for a core that waits. */
 bool core_start(struct core *c, uint64_t seed, bool spins);
 /* The loop: returns when the server has stopped. */
 void core_run(struct core *c);

@@ -14,6 +14,8 @@
 #define SWEEP_SLICE_US 500
 #define SWEEP_SHARE_US_BASE 5000
 #define SWEEP_SHARE_US_STEP 2000
+/* Iterations until the ring has let go of the listeners. */
+#define STOP_ROUNDS 3
 /* A clean stop waits so long for slow readers. */
 #define STOP_US 5000000
 
@@ -92,6 +94,11 @@ static void note_memory(struct core *c)
         c->data_peak = data;
 }
 
+bool cron_in_haste(const struct core *c)
+{
+    return c->sweeping || (c->stop_rounds && c->stop_rounds <= STOP_ROUNDS);
+}
+
 /* No more is read; whoever is owed nothing goes. */
 static void stop(struct core *c)
 {
@@ -102,7 +109,8 @@ static void stop(struct core *c)
     bool late = c->now_us >= c->stop_deadline_us;
     for (struct session *s = c->sessions; s; s = s->next)
         session_end(c, s, !late);
-    if (!c->drained && !c->sessions && !c->dispatched) {
+    c->stop_rounds++;
+    if (!cron_in_haste(c) && !c->drained && !c->sessions && !c->dispatched) {
         c->drained = true;
         /* The last to come wakes the others: all look at the count. */
         if (atomic_fetch_add(&server->cores_drained, 1) + 1 == server->core_count)

@@ -1,5 +1,5 @@
-/* Running commands: see execute.h. A split command that is whole on one shard is framed here around its
- * body, so that bodies are the same on one shard and on many. */
+/* Running commands: see execute.h. A split command that is whole on one shard is framed here around
+ * its body, so that bodies are the same on one shard and on many. */
 #include "server/execute.h"
 
 #include <assert.h>

@@ -1,4 +1,5 @@
-/* Running commands on this thread: the call's set-up, the split kinds on one shard, and statistics. */
+/* Running commands on this thread: the call's set-up, the split kinds on one shard, and statistics.
+ * */
 #pragma once
 
 #include "server/core.h"
@@ -10,8 +11,8 @@ void execute_prepare(struct core *c, struct call *call, struct shard *shard,
 void execute_whole(struct core *c, struct call *call);
 /* Runs this shard's part of a split command: no framing around what the body leaves. */
 void execute_part(struct core *c, struct call *call);
-/* Counts a split command once, at home, when its reply stands behind `start`; the parts have counted
- * only their time. */
+/* Counts a split command once, at home, when its reply stands behind `start`; the parts have
+ * counted only their time. */
 void execute_count_split(struct core *c, struct call *call, size_t start);
 /* Writes the reply of a split command from its parts. */
 void execute_merge(struct core *c, struct call *call, const struct split_parts *parts,

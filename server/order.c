@@ -13,7 +13,8 @@ struct order_entry {
     struct core_mask mask;
 } __attribute__((aligned(64)));
 
-/* One core's side. The cursor is on its own line: others read it only when they are short of room. */
+/* One core's side. The cursor is on its own line: others read it only when they are short of room.
+ * */
 struct order_core {
     _Atomic uint64_t cursor; /* first ticket this core has not passed */
     bool acting;             /* order_next returned the entry at the cursor */

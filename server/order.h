@@ -1,19 +1,20 @@
 /* The order log: one sequence for all work that spans shards.
  *
  * A bounded ring of entries in shared memory and one ticket counter. A core that has built work for
- * several shards publishes it: takes the next ticket, fills that ticket's entry, marks it published.
- * Every core steps over every entry, in ticket order, each with its own cursor, and acts on those that
- * name it. The end of the log is the first entry not yet published: a core that took a ticket and was
- * delayed holds the others' walk there, never their other work.
+ * several shards publishes it: takes the next ticket, fills that ticket's entry, marks it
+ * published. Every core steps over every entry, in ticket order, each with its own cursor, and acts
+ * on those that name it. The end of the log is the first entry not yet published: a core that took
+ * a ticket and was delayed holds the others' walk there, never their other work.
  *
  * Room. Ticket t uses entry t mod capacity, so it must not be taken before every cursor has passed
- * t - capacity. Each core may hold capacity / cores unretired tickets, an unretired ticket being one
- * not below the lowest cursor. All unretired tickets together are then at most the capacity, which is
- * the condition; no core looks at another's count.
+ * t - capacity. Each core may hold capacity / cores unretired tickets, an unretired ticket being
+ * one not below the lowest cursor. All unretired tickets together are then at most the capacity,
+ * which is the condition; no core looks at another's count.
  *
- * Memory order. order_publish stores `published` with release; order_next loads it with acquire: what
- * the publisher wrote before is seen by whoever acts on the entry. A core stores its cursor with release after it has
- * acted; the publisher that reuses the entry has loaded all cursors with acquire. */
+ * Memory order. order_publish stores `published` with release; order_next loads it with acquire:
+ * what the publisher wrote before is seen by whoever acts on the entry. A core stores its cursor
+ * with release after it has acted; the publisher that reuses the entry has loaded all cursors with
+ * acquire. */
 #pragma once
 
 #include <stdatomic.h>
@@ -63,8 +64,8 @@ static inline uint32_t core_mask_rank(const struct core_mask *m, uint32_t core)
 struct order *order_create(uint32_t core_count, uint32_t capacity);
 void order_destroy(struct order *o);
 
-/* True where `self` may publish now. When false: wake the cores that order_behind names, go on with the
- * iteration, try in the next. */
+/* True where `self` may publish now. When false: wake the cores that order_behind names, go on with
+ * the iteration, try in the next. */
 bool order_has_room(struct order *o, uint32_t self);
 /* Cores whose cursors keep `self` from publishing. */
 struct core_mask order_behind(const struct order *o, uint32_t self);
@@ -74,7 +75,8 @@ uint64_t order_publish(struct order *o, uint32_t self, void *work, const struct 
 /* The next published entry that names `self`, or NULL at the end of the log. *ticket receives its
  * ticket. The caller acts on it before it calls again; the cursor passes it then. */
 void *order_next(struct order *o, uint32_t self, uint64_t *ticket);
-/* Takes the last order_next back: the cursor stays before that entry, and the next call returns it. */
+/* Takes the last order_next back: the cursor stays before that entry, and the next call returns it.
+ * */
 void order_stay(struct order *o, uint32_t self);
 /* True where order_next would find an entry it has not passed: the last look before sleeping. */
 bool order_has_entries(const struct order *o, uint32_t self);

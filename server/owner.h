@@ -1,14 +1,17 @@
-/* Who owns a shard: its core while it is awake, nobody while that sleeps, or another core for a moment.
+/* Who owns a shard: its core while it is awake, nobody while that sleeps, or another core for a
+ * moment.
  *
- * Waking a sleeping thread costs the waker several microseconds, more than most work it would be woken
- * for. So a core that sleeps lets go of its shard, and a core that has a little work for that shard
- * *borrows* it, does what the owner would have done (walks the order log to its end, then runs the
- * requests), and returns it. The owner claims the shard back when it wakes, before it does anything else.
+ * Waking a sleeping thread costs the waker several microseconds, more than most work it would be
+ * woken for. So a core that sleeps lets go of its shard, and a core that has a little work for that
+ * shard *borrows* it, does what the owner would have done (walks the order log to its end, then
+ * runs the requests), and returns it. The owner claims the shard back when it wakes, before it does
+ * anything else.
  *
- * The word: OWNED by its core; FREE, the core sleeps; BORROWED; AWAITED, borrowed and the owner waits.
- * FREE -> BORROWED and FREE -> OWNED are compare-and-swaps with acquire; letting go and returning are
- * releases: each holder sees all that the one before wrote to the shard. `owner_asleep` is also the
- * question of whoever gives the core other work: anything but OWNED means that it must be woken. */
+ * The word: OWNED by its core; FREE, the core sleeps; BORROWED; AWAITED, borrowed and the owner
+ * waits. FREE -> BORROWED and FREE -> OWNED are compare-and-swaps with acquire; letting go and
+ * returning are releases: each holder sees all that the one before wrote to the shard.
+ * `owner_asleep` is also the question of whoever gives the core other work: anything but OWNED
+ * means that it must be woken. */
 #pragma once
 
 #include <stdatomic.h>

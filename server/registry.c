@@ -1,10 +1,10 @@
 /* The registry: rows copied into two blocks, and one hash table over all names.
  *
- * Nearly all names are at most 16 bytes, so a name is reduced to two words, its first and its last
- * eight bytes (overlapping in between, which loses nothing as the size is compared too), put into lower
- * case eight bytes at a time. Those two words are what is hashed and compared: no loop over bytes. The
- * few longer names are compared once more in full. Subcommands stand in the same table, under the id
- * of their container. */
+ * Nearly all names are at most 16 bytes, so a name is reduced to two words, its first and its
+ * last eight bytes (overlapping in between, which loses nothing as the size is compared too),
+ * put into lower case eight bytes at a time. Those two words are what is hashed and compared: no
+ * loop over bytes. The few longer names are compared once more in full. Subcommands stand in the
+ * same table, under the id of their container. */
 #include "server/registry.h"
 
 #include <assert.h>
@@ -57,9 +57,10 @@ static inline uint64_t load_32(const char *p)
     return v;
 }
 
-/* Lower case for the ASCII letters among eight bytes. With the top bit cleared, adding 128 - 'A' sets a
- * byte's top bit from 'A' on, adding 127 - 'Z' sets it past 'Z'; where exactly one is set, and the
- * byte's own top bit is not, it is a capital. Shifted right by two that bit is 0x20. */
+/* Lower case for the ASCII letters among eight bytes. With the top bit cleared, adding 128 - 'A'
+ * sets a byte's top bit from 'A' on, adding 127 - 'Z' sets it past 'Z'; where exactly one is
+ * set, and the byte's own top bit is not, it is a capital. Shifted right by two that bit is
+ * 0x20. */
 static inline uint64_t lower_8(uint64_t w)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101);
@@ -167,8 +168,8 @@ const struct command *registry_top_at(const struct registry *r, uint32_t i)
     return &r->top[i];
 }
 
-/* The categories that flags stand for. A script runner is no reader, whatever its flags: so Redis has
- * it. Every command is either fast or slow. */
+/* The categories that flags stand for. A script runner is no reader, whatever its flags: so
+ * Redis has it. Every command is either fast or slow. */
 static void fill_categories(struct command *row)
 {
     if (row->flags & CMD_WRITE)
@@ -185,8 +186,8 @@ static void fill_categories(struct command *row)
     row->acl |= row->acl & ACL_FAST ? 0 : ACL_SLOW;
 }
 
-/* The triple of clients older than key specs: one range that covers every spec that is a plain range
- * and goes on where the one before ended. Specs that do not fit make the keys "movable". */
+/* The triple of clients older than key specs: one range that covers every spec that is a plain
+ * range and goes on where the one before ended. Specs that do not fit make the keys "movable". */
 static void fill_key_triple(struct command *row)
 {
     uint32_t specs = 0, unplain = 0;

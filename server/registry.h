@@ -1,8 +1,9 @@
 /* The registry: all command rows, found by name.
  *
- * Built once at start from the families' tables; read-only afterwards, by any thread. Rows are copied,
- * so that their computed fields can be filled: id, parent, full name, subcommand count, Redis's key
- * triple (with CMD_MOVABLE_KEYS where it cannot say it), and the ACL categories that flags imply. */
+ * Built once at start from the families' tables; read-only afterwards, by any thread. Rows are
+ * copied, so that their computed fields can be filled: id, parent, full name, subcommand count,
+ * Redis's key triple (with CMD_MOVABLE_KEYS where it cannot say it), and the ACL categories that
+ * flags imply. */
 #pragma once
 
 #include "proto/buf.h"
@@ -11,8 +12,8 @@
 
 struct registry;
 
-/* The registry of all families, and one of the tables given (for tests). A row that breaks the rules of
- * command.h, or a name that two rows share, is our bug and ends the process. */
+/* The registry of all families, and one of the tables given (for tests). A row that breaks the
+ * rules of command.h, or a name that two rows share, is our bug and ends the process. */
 struct registry *registry_create(void);
 struct registry *registry_create_from(const struct command *const *tables, uint32_t count);
 void registry_destroy(struct registry *r);
@@ -24,8 +25,9 @@ const struct command *registry_find_sub(const struct registry *r, const struct c
                                         struct slice name);
 /* The row by its full name, "get" or "client|list", any case, or NULL. */
 const struct command *registry_find_full(const struct registry *r, struct slice full_name);
-/* The row that a request names: the subcommand's where the command is a container and argv[1] names
- * one. Returns the container itself where argv[1] is missing or unknown, NULL for an unknown name. */
+/* The row that a request names: the subcommand's where the command is a container and argv[1]
+ * names one. Returns the container itself where argv[1] is missing or unknown, NULL for an
+ * unknown name. */
 const struct command *registry_resolve(const struct registry *r, const struct slice *argv,
                                        uint32_t argc);
 
@@ -45,9 +47,10 @@ struct command_key {
     uint32_t flags; /* KEY_... of its spec, or what the arguments make of KEY_VARIABLE_FLAGS */
 };
 
-/* The keys of a request, in argument order per spec, at most `max` of them into `keys` (which may be
- * NULL when max is 0). Returns how many there are in all, or -1 where the arguments do not fit the
- * specs (a key count that is no number or too large, a range that ends past the arguments). */
+/* The keys of a request, in argument order per spec, at most `max` of them into `keys` (which
+ * may be NULL when max is 0). Returns how many there are in all, or -1 where the arguments do
+ * not fit the specs (a key count that is no number or too large, a range that ends past the
+ * arguments). */
 int64_t command_keys(const struct command *row, const struct slice *argv, uint32_t argc,
                      struct command_key *keys, uint32_t max);
 /* True where the command can have keys at all; channels (KEY_NOT_KEY) are none. */
@@ -60,9 +63,9 @@ struct key_range {
     uint32_t step;
 };
 
-/* The fast form of command_keys, for routing: the keys of a request as one range. False where the row
- * needs command_keys or has no keys (nearly every row with keys is plain). The request's arity has been
- * checked. */
+/* The fast form of command_keys, for routing: the keys of a request as one range. False where
+ * the row needs command_keys or has no keys (nearly every row with keys is plain). The request's
+ * arity has been checked. */
 static inline bool command_key_range(const struct command *row, uint32_t argc,
                                      struct key_range *range)
 {

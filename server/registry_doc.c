@@ -1,5 +1,5 @@
-/* docs/commands.md: the rows as tables by group, in Markdown. Groups and commands stand in the order of
- * the alphabet, so that the page does not depend on the order of tables. */
+/* docs/commands.md: the rows as tables by group, in Markdown. Groups and commands stand in the
+ * order of the alphabet, so that the page does not depend on the order of tables. */
 #include <ctype.h>
 #include <stdlib.h>
 
@@ -11,8 +11,9 @@ static const char introduction[] =
     "\n"
     "Made from the server's command rows by `scripts/commands`; do not edit.\n"
     "\n"
-    "*Runs on* says which shards take part when the server has several. The outcome is the same for\n"
-    "all of them: each command is atomic, and a connection's pipeline takes effect in the order sent.\n"
+    "*Runs on* says which shards take part when the server has several. The outcome is the\n"
+    "same for all of them: each command is atomic, and a connection's pipeline takes effect in\n"
+    "the order sent.\n"
     "\n"
     "| runs on | meaning |\n"
     "| --- | --- |\n"
@@ -95,8 +96,9 @@ void registry_write_documentation(const struct registry *r, struct buf *to)
 {
     uint32_t count = 0;
     const struct command **rows = mem_alloc((registry_count(r) + 1) * sizeof(*rows));
+    /* A container that does nothing itself shows by its subcommands. */
     for (uint32_t id = 0; id < registry_count(r); id++)
-        if (registry_at(r, id)->run) /* a container that does nothing itself shows by its subcommands */
+        if (registry_at(r, id)->run)
             rows[count++] = registry_at(r, id);
     qsort(rows, count, sizeof(*rows), compare_rows);
     buf_append_text(to, introduction);

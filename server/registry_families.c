@@ -1,7 +1,7 @@
 /* The registry of the server: the tables of all families, in one list.
  *
- * A file of its own, so that what tests the registry links without every command. A new family adds its
- * array here and to shard/command.h or server/cmd/tables.h. */
+ * A file of its own, so that what tests the registry links without every command. A new family
+ * adds its array here and to shard/command.h or server/cmd/tables.h. */
 #include "server/cmd/tables.h"
 #include "server/registry.h"
 

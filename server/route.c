@@ -1,6 +1,6 @@
-/* Routing: see route.h. The prefix taken is the longest that can go as one dispatch: data commands that
- * need other cores go together (one hop, or one ticket); a session or cross command among them ends the
- * prefix, and is taken by itself when those before it are done. */
+/* Routing: see route.h. The prefix taken is the longest that can go as one dispatch: data commands
+ * that need other cores go together (one hop, or one ticket); a session or cross command among them
+ * ends the prefix, and is taken by itself when those before it are done. */
 #include "server/route.h"
 
 #include <assert.h>
@@ -23,7 +23,8 @@ static void add_all(struct core_mask *mask)
         core_mask_add(mask, i);
 }
 
-/* The shards of a request's keys. False where its keys cannot be told: the body says what is wrong. */
+/* The shards of a request's keys. False where its keys cannot be told: the body says what is wrong.
+ * */
 static bool mask_of_keys(const struct request *r, struct core_mask *mask)
 {
     enum { FEW = 32 };
@@ -111,9 +112,7 @@ static bool held_back(struct core *c, const struct request *r)
 {
     if (server->pause_until_ms <= c->wall_ms || !r->command)
         return false;
-    if (r->command->flags & CMD_WRITE)
-        return true;
-    return server->pause_all && !(r->command->parent && r->command->route == ROUTE_SESSION);
+    return server->pause_all || (r->command->flags & (CMD_WRITE | CMD_MAY_REPLICATE));
 }
 
 static uint32_t count_not_held(struct core *c, const struct request *requests, uint32_t count)

@@ -1,7 +1,8 @@
 /* The process: what is made before the cores start and shared by them.
  *
- * Everything here is either constant once the cores run, atomic, or changed only in a cross transaction
- * of all shards (config, pause), when no other core runs. `server` is the one global pointer. */
+ * Everything here is either constant once the cores run, atomic, or changed only in a cross
+ * transaction of all shards (config, pause), when no other core runs. `server` is the one global
+ * pointer. */
 #pragma once
 
 #include <stdatomic.h>

@@ -12,7 +12,8 @@
 #include "server/route.h"
 #include "server/server.h"
 
-/* Unread bytes behind a dispatch under way, above which the socket is left alone until it is done. */
+/* Unread bytes behind a dispatch under way, above which the socket is left alone until it is done.
+ * */
 #define QUERY_PAUSE_SIZE ((size_t)64 * 1024)
 #define UNAUTHENTICATED_BULK_MAX 16384
 #define UNAUTHENTICATED_ARGS_MAX 10
@@ -257,6 +258,15 @@ static void limit_query(struct core *c, struct session *s)
     }
 }
 
+/* Nothing is under way and no whole request waits: what is missing must come from the socket. */
+static void receive_again(struct core *c, struct session *s)
+{
+    if (!s->receiving_paused || busy(s))
+        return;
+    s->receiving_paused = false;
+    ring_resume(c->ring, &s->conn);
+}
+
 void session_received(struct core *c, struct session *s, const char *data, size_t size)
 {
     if (size == 0) {
@@ -292,6 +302,7 @@ void session_resume(struct core *c, struct session *s)
     feed_query(c, s);
     if (s->more && !busy(s))
         core_resume(c, s);
+    receive_again(c, s);
     if (s->peer_gone)
         session_touch(c, s); /* nothing else may come that would close it */
 }
@@ -303,12 +314,9 @@ void session_continue(struct core *c, struct session *s)
     query_unpin(s);
     if (busy(s))
         return;
-    if (s->receiving_paused && query_size(s) <= QUERY_PAUSE_SIZE) {
-        s->receiving_paused = false;
-        ring_resume(c->ring, &s->conn);
-    }
     if (s->more)
         core_resume(c, s);
+    receive_again(c, s);
 }
 
 void session_bundle_done(struct core *c, struct session *s, struct bundle *b)

@@ -1,12 +1,12 @@
 /* A session: a client's state, on its home core.
  *
- * It is fed bytes, parses requests, has them routed, and collects replies. At most one dispatch (bundle)
- * is under way for it; what arrives meanwhile waits in `query`. A session that ends while a bundle is
- * under way is freed when that comes home.
+ * It is fed bytes, parses requests, has them routed, and collects replies. At most one dispatch
+ * (bundle) is under way for it; what arrives meanwhile waits in `query`. A session that ends while
+ * a bundle is under way is freed when that comes home.
  *
- * The query buffer holds unconsumed bytes [query_at, size). While requests of this iteration, or the
- * bundle under way, point into it, it is *pinned*: its bytes do not move. Growth then starts a new
- * buffer and keeps the old one in `retired` until the pin is lifted. */
+ * The query buffer holds unconsumed bytes [query_at, size). While requests of this iteration, or
+ * the bundle under way, point into it, it is *pinned*: its bytes do not move. Growth then starts a
+ * new buffer and keeps the old one in `retired` until the pin is lifted. */
 #pragma once
 
 #include "net/ring.h"
@@ -89,12 +89,13 @@ void session_touch(struct core *c, struct session *s);
 /* The dispatch under way has come home: its replies go out, the session goes on. */
 void session_bundle_done(struct core *c, struct session *s, struct bundle *b);
 
-/* Where the reply to the next command goes, by the reply mode; session_reply_end settles the mode. */
+/* Where the reply to the next command goes, by the reply mode; session_reply_end settles the mode.
+ * */
 struct buf *session_reply_begin(struct core *c, struct session *s, size_t *mark);
 void session_reply_end(struct session *s, size_t mark);
 
-/* Closes at the next chance: at once where nothing is under way. `after_reply`: what is owed goes out
- * first. */
+/* Closes at the next chance: at once where nothing is under way. `after_reply`: what is owed goes
+ * out first. */
 void session_end(struct core *c, struct session *s, bool after_reply);
 
 /* Bytes of replies not yet taken by the kernel. */
@@ -119,7 +120,8 @@ char *session_unknown_text(struct core *c, const struct slice *argv, uint32_t ar
 char *session_subcommand_text(struct core *c, const struct command *row,
                               const struct slice *argv, uint32_t argc);
 
-/* Why a command may not run now, as an error's text; NULL where it may. For `row` NULL (unknown) and for wrong
- * arity too. The text stays good until the next call (it may be in the core's arena). */
+/* Why a command may not run now, as an error's text; NULL where it may. For `row` NULL (unknown)
+ * and for wrong arity too. The text stays good until the next call (it may be in the core's arena).
+ * */
 const char *session_refusal(struct core *c, struct session *s, const struct command *row,
                             const struct slice *argv, uint32_t argc);

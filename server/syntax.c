@@ -1,9 +1,9 @@
 /* The parser of syntax texts: recursive descent over words and brackets.
  *
  * A sequence is read into items that know which bytes of the text they came from. That is how a
- * repetition finds what it repeats: "[key value ...]" looks for items behind each other, the last ones
- * so far, whose text is "key value". When a sequence is complete its tokens are joined to the
- * arguments behind them. */
+ * repetition finds what it repeats: "[key value ...]" looks for items behind each other, the
+ * last ones so far, whose text is "key value". When a sequence is complete its tokens are joined
+ * to the arguments behind them. */
 #include "server/syntax.h"
 
 #include <assert.h>
@@ -149,8 +149,8 @@ static bool is_one_of(const char *word, const char *const *words)
     return *words != NULL;
 }
 
-/* Redis types some words by the command: what a bitmap calls a value is a bit, a stream's start is an
- * id, only blocking commands and INCRBYFLOAT take fractions. */
+/* Redis types some words by the command: what a bitmap calls a value is a bit, a stream's start
+ * is an id, only blocking commands and INCRBYFLOAT take fractions. */
 static bool type_by_command(const struct command *row, const char *word, enum syntax_type *type)
 {
     static const char *const edges[] = {"start", "end", "stop", NULL};
@@ -242,8 +242,8 @@ static void sequence_deinit(struct sequence *s)
     s->count = 0;
 }
 
-/* Joins tokens to the arguments right behind them and appends all to `list`, which owns them then. An
- * optional argument is never a token's own: in "COUNT count [ANY]" the token has one. */
+/* Joins tokens to the arguments right behind them and appends all to `list`, which owns them
+ * then. An optional argument is never a token's own: in "COUNT count [ANY]" the token has one. */
 static void join_tokens(struct item *items, uint32_t count, struct syntax_list *list)
 {
     for (uint32_t i = 0; i < count;) {

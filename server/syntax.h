@@ -1,10 +1,11 @@
 /* The arguments of a command as a tree, read from the `syntax` text of its row.
  *
- * The text is written as the Redis documentation writes it: a word in capitals (or without letters) is
- * a token, any other an argument; [x] is optional, <a | b> and [a | b] are choices, and "[x ...]" says
- * that x, where it stands right before, repeats. A token owns the arguments right behind it. The types,
- * and the names of choices and blocks, follow from the words; they are Redis's own where one rule
- * covers what Redis says command by command. The tree is what COMMAND DOCS shows. Pure; any thread. */
+ * The text is written as the Redis documentation writes it: a word in capitals (or without
+ * letters) is a token, any other an argument; [x] is optional, <a | b> and [a | b] are choices,
+ * and "[x ...]" says that x, where it stands right before, repeats. A token owns the arguments
+ * right behind it. The types, and the names of choices and blocks, follow from the words; they
+ * are Redis's own where one rule covers what Redis says command by command. The tree is what
+ * COMMAND DOCS shows. Pure; any thread. */
 #pragma once
 
 #include "proto/slice.h"
@@ -41,7 +42,7 @@ struct syntax_arg {
     struct syntax_list children;
 };
 
-/* Reads the row's syntax (none is an empty list). False where the text is malformed, which is a mistake
- * in the row; the list is empty then. */
+/* Reads the row's syntax (none is an empty list). False where the text is malformed, which is a
+ * mistake in the row; the list is empty then. */
 bool syntax_parse(const struct command *row, struct syntax_list *list);
 void syntax_deinit(struct syntax_list *list);

@@ -6,14 +6,28 @@
 #include "server/server.h"
 #include "shard/call.h"
 
+#define UNKNOWN_SHOWN_MAX 128 /* bytes of an unknown word that an error repeats */
+
 /* ---- COMMAND, COMMAND COUNT, COMMAND INFO, COMMAND DOCS ---- */
 
-static void command_all(struct call *c)
+static void reply_all(struct call *c)
 {
     uint32_t count = registry_top_count(server->registry);
     reply_array(&c->reply, count);
     for (uint32_t i = 0; i < count; i++)
         command_reply_info(&c->reply, registry_top_at(server->registry, i));
+}
+
+/* COMMAND alone. As a container that has a body it also gets what names no subcommand. */
+static void command_all(struct call *c)
+{
+    if (c->argc == 1) {
+        reply_all(c);
+        return;
+    }
+    struct slice word = c->argv[1];
+    int shown = word.size < UNKNOWN_SHOWN_MAX ? (int)word.size : UNKNOWN_SHOWN_MAX;
+    reply_error(&c->reply, "ERR unknown subcommand '%.*s'. Try COMMAND HELP.", shown, word.data);
 }
 
 static void command_count(struct call *c)
@@ -24,7 +38,7 @@ static void command_count(struct call *c)
 static void command_info(struct call *c)
 {
     if (c->argc == 2) {
-        command_all(c);
+        reply_all(c);
         return;
     }
     reply_array(&c->reply, c->argc - 2);

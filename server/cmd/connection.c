@@ -32,7 +32,7 @@ static void run_quit(struct call *c)
 static void run_select(struct call *c)
 {
     int64_t db;
-    if (!call_arg_integer(c, 1, &db))
+    if (!call_arg_integer_in(c, 1, INT32_MIN, INT32_MAX, &db))
         return;
     if (db < 0 || db >= c->keyspace->db_count) {
         reply_error(&c->reply, "ERR DB index is out of range");

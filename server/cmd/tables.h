@@ -1,5 +1,6 @@
-/* The families of the server room: commands on sessions and on the whole server. Those on data are in
- * shard/command.h. Each array ends with a row without a name; server/registry_families.c lists all. */
+/* The families of the server room: commands on sessions and on the whole server. Those on data
+ * are in shard/command.h. Each array ends with a row without a name; server/registry_families.c
+ * lists all. */
 #pragma once
 
 #include "shard/command.h"

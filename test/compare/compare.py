@@ -243,6 +243,12 @@ def run_cases(pair, cases):
     return differences
 
 
+def related(history):
+    """The commands before the last that share a word (its key, most often) with it."""
+    words = set(history[-1].words[1:])
+    return [case for case in history[:-1] if words.intersection(case.words[1:])]
+
+
 def run_random(pair, family, seconds, seed):
     """Random commands until the time is over or a reply differs. The number of differences."""
     rng = random.Random(f"{family} {seed}")
@@ -262,7 +268,7 @@ def run_random(pair, family, seconds, seed):
             difference = pair.judge(case, protocol)
             if difference:
                 print("what led there:")
-                for earlier in history[-12:-1]:
+                for earlier in related(history)[-12:]:
                     print(f"    {earlier.text()}")
                 report(case, protocol, difference)
                 return 1

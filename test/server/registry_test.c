@@ -10,7 +10,8 @@ static void body(struct call *c)
 {
 }
 
-#define ROW(word, count) .name = word, .run = body, .arity = count, .group = "string", .since = "1.0.0"
+#define ROW(word, count) \
+    .name = word, .run = body, .arity = count, .group = "string", .since = "1.0.0"
 
 static const struct command box_subcommands[] = {
     {ROW("list", 2), .flags = CMD_ADMIN},
@@ -28,7 +29,8 @@ static const struct command first_table[] = {
     {ROW("georadiusbymember_ro", -5), .flags = CMD_READONLY, .keys = KEYS_ONE(KEY_RO)},
     {ROW("georadiusbymember", -5), .flags = CMD_WRITE,
      .keys = {{.flags = KEY_RO, .begin = 1, .find = KEY_FIND_RANGE, .step = 1},
-              {.flags = KEY_OW, .begin = 6, .keyword = "STORE", .find = KEY_FIND_RANGE, .step = 1}}},
+              {.flags = KEY_OW, .begin = 6, .keyword = "STORE", .find = KEY_FIND_RANGE,
+               .step = 1}}},
     {ROW("zremrangebyscore", 4), .flags = CMD_WRITE, .keys = KEYS_ONE(KEY_RW)},
     {.name = NULL},
 };

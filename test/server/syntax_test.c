@@ -4,7 +4,8 @@
 
 #include "proto/buf.h"
 
-/* Writes a tree on one line: name, :type where not string, =TOKEN, #spec, flags ? * +, (children). */
+/* Writes a tree on one line: name, :type where not string, =TOKEN, #spec, flags ? * +,
+ * (children). */
 static void write_list(struct buf *to, const struct syntax_list *list)
 {
     static const char *const types[] = {"", ":int", ":double", ":key", ":pattern", ":time",
@@ -137,11 +138,12 @@ Test(syntax, numbers_keys_by_their_specs)
 
 Test(syntax, reads_the_longest_texts)
 {
-    check("key [NOMKSTREAM] [<MAXLEN | MINID> [= | ~] threshold [LIMIT count]] <* | id> field value "
-          "[field value ...]",
+    check("key [NOMKSTREAM] [<MAXLEN | MINID> [= | ~] threshold [LIMIT count]] <* | id> "
+          "field value [field value ...]",
           "key:key#0 nomkstream:token=NOMKSTREAM? strategy-operator-threshold-count:block?("
-          "strategy:oneof(maxlen:token=MAXLEN minid:token=MINID) operator:oneof?(=:token== ~:token=~) "
-          "threshold count:int=LIMIT?) *-id:oneof(*:token=* id) data:block*(field value)");
+          "strategy:oneof(maxlen:token=MAXLEN minid:token=MINID) "
+          "operator:oneof?(=:token== ~:token=~) threshold count:int=LIMIT?) "
+          "*-id:oneof(*:token=* id) data:block*(field value)");
     check("[protover [AUTH username password] [SETNAME clientname]]",
           "protover-auth-clientname:block?(protover:int auth:block=AUTH?(username password) "
           "clientname=SETNAME?)");

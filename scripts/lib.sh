@@ -1,0 +1,69 @@
+# What the scripts share; sourced by them, from the top of the repository.
+
+build_packages="gcc libc6-dev meson ninja-build pkg-config liburing-dev libmimalloc-dev libck-dev
+    libxxhash-dev"
+test_packages="libcriterion-dev libhiredis-dev redis-server redis-tools python3 python3-pytest
+    python3-redis"
+fuzz_packages="clang libclang-rt-14-dev"
+
+die() {
+    echo "$*" >&2
+    exit 1
+}
+
+# The packages of the list that are not installed.
+missing_packages() {
+    local package
+    for package in "$@"; do
+        dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed ||
+            echo "$package"
+    done
+}
+
+# Installs what is missing of the packages named. Services that come with packages (redis-server)
+# are neither started nor enabled: the tests start their own.
+install_packages() {
+    local missing sudo=
+    missing=$(missing_packages "$@")
+    [ -n "$missing" ] || return 0
+    command -v apt-get >/dev/null ||
+        die "missing: ${missing//$'\n'/ }. This script installs them on Debian only."
+    if [ "$(id -u)" -ne 0 ]; then
+        sudo=sudo
+        command -v sudo >/dev/null ||
+            die "missing: ${missing//$'\n'/ }. Install them as root with: apt-get install" $missing
+    fi
+    echo "installing ${missing//$'\n'/ }" >&2
+    local policy=/usr/sbin/policy-rc.d made_policy=
+    if [ ! -e "$policy" ]; then
+        made_policy=yes
+        printf '#!/bin/sh\nexit 101\n' | $sudo tee "$policy" >/dev/null
+        $sudo chmod +x "$policy"
+    fi
+    local status=0
+    apt_install "$sudo" $missing || { $sudo apt-get update -qq >&2 && apt_install "$sudo" $missing; } ||
+        status=$?
+    [ -z "$made_policy" ] || $sudo rm -f "$policy"
+    [ "$status" -eq 0 ] || die "apt-get could not install ${missing//$'\n'/ }"
+    if [[ " ${missing//$'\n'/ } " == *" redis-server "* ]] && [ -d /run/systemd/system ]; then
+        $sudo systemctl disable --quiet redis-server 2>/dev/null || true
+    fi
+}
+
+apt_install() {
+    local sudo=$1
+    shift
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" \
+        </dev/null >&2
+}
+
+# build_in DIRECTORY OPTION...: sets up a build directory once, and builds. Quiet when all is well.
+build_in() {
+    local directory=$1 output
+    shift
+    if [ ! -e "$directory/build.ninja" ]; then
+        rm -rf "$directory"
+        output=$(/usr/bin/meson setup "$directory" "$@" 2>&1) || die "$output"
+    fi
+    output=$(ninja -C "$directory" 2>&1) || die "$output"
+}

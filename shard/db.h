@@ -52,6 +52,8 @@ bool db_string_integer(const struct place *p, int64_t *value);
  * epoch, DB_NO_EXPIRY or DB_KEEP_EXPIRY. db_put_string tries the integer encoding; `value` is no
  * part of the value that it replaces. */
 void db_put_string(struct place *p, struct slice value, int64_t expires_ms);
+/* The same without trying: a float that comes out whole stays text, as in Redis. */
+void db_put_text(struct place *p, struct slice value, int64_t expires_ms);
 void db_put_integer(struct place *p, int64_t value, int64_t expires_ms);
 /* Makes the string writable bytes ("raw") of exactly `size`, created when absent, zero-filled
  * where it grew, shortened where it was longer; keeps the expiry. Returns the bytes; they are

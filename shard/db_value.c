@@ -303,6 +303,11 @@ void db_put_string(struct place *p, struct slice value, int64_t expires_ms)
         db_put_integer(p, integer, expires_ms);
         return;
     }
+    db_put_text(p, value, expires_ms);
+}
+
+void db_put_text(struct place *p, struct slice value, int64_t expires_ms)
+{
     if (__builtin_expect(!fits_entry(p, value.size), 0)) {
         put_block(p, value, expires_ms);
         return;

@@ -21,9 +21,9 @@ TOOL_BUSY_CPUS = 0.95
 
 # Measure, name in the table.
 MEASURES = (
-    ("cpu_us", "CPU us"),
-    ("user_us", "user us"),
-    ("system_us", "system us"),
+    ("cpu_us", "CPU us/request"),
+    ("user_us", "  user"),
+    ("system_us", "  system"),
     ("per_second", "requests/s"),
     ("p50_ms", "p50 ms"),
     ("p99_ms", "p99 ms"),
@@ -34,6 +34,7 @@ MEASURES = (
 @dataclass
 class Table:
     title: str
+    labels: int  # columns at the left that name the row
     columns: list
     rows: list = field(default_factory=list)
     notes: list = field(default_factory=list)
@@ -42,22 +43,22 @@ class Table:
         widths = [max(len(row[i]) for row in [self.columns] + self.rows)
                   for i in range(len(self.columns))]
         lines = [self.title]
-        lines += [_aligned(row, widths, "  ") for row in [self.columns] + self.rows]
+        lines += [self._aligned(row, widths) for row in [self.columns] + self.rows]
         return "\n".join(lines + self.notes)
+
+    def _aligned(self, row, widths):
+        cells = [cell.ljust(width) if i < self.labels else cell.rjust(width)
+                 for i, (cell, width) in enumerate(zip(row, widths))]
+        return "  ".join(cells).rstrip()
 
     def as_markdown(self):
         lines = [f"**{self.title}**", ""]
         lines.append("| " + " | ".join(self.columns) + " |")
-        lines.append("| --- |" + " ---: |" * (len(self.columns) - 1))
+        lines.append("|" + " --- |" * self.labels +
+                     " ---: |" * (len(self.columns) - self.labels))
         lines += ["| " + " | ".join(row) + " |" for row in self.rows]
         lines += [""] + self.notes if self.notes else []
         return "\n".join(lines)
-
-
-def _aligned(cells, widths, gap):
-    """The first column to the left, the others to the right."""
-    first = cells[0].ljust(widths[0])
-    return gap.join([first] + [c.rjust(w) for c, w in zip(cells[1:], widths[1:])]).rstrip()
 
 
 def _number(value):
@@ -65,7 +66,7 @@ def _number(value):
     if value >= 1_000_000:
         return f"{value / 1_000_000:.2f}M"
     if value >= 10_000:
-        return f"{value / 1000:.0f}k"
+        return f"{value / 1000:.0f}k" if value >= 100_000 else f"{value / 1000:.1f}k"
     if value >= 100:
         return f"{value:.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
@@ -93,7 +94,7 @@ def _load_rows(depth, base, other, bar):
         a = [figures[measure] for figures in base]
         b = [figures[measure] for figures in other]
         ratios = [y / x for x, y in zip(a, b) if x > 0]
-        row = [f"{depth:>2} {name}", _spread(a), _spread(b)]
+        row = ["" if out else str(depth), name, _spread(a), _spread(b)]
         row.append(_spread(ratios, _ratio) if ratios else "")
         held = measure == "cpu_us" and ratios
         row += [f"{bar:.2f}", _verdict(median(ratios), bar)] if held else ["", ""]
@@ -112,7 +113,7 @@ def _busy_note(samples, names):
 
 
 def load_table(samples, base, other, title, columns, bars):
-    table = Table(title, ["pipeline", *columns, "ratio", "bar", ""])
+    table = Table(title, 2, ["pipeline", "", *columns, "ratio", "bar", ""])
     for depth, servers in samples.items():
         table.rows += _load_rows(depth, servers[base], servers[other], bars[depth])
     table.notes = _busy_note(samples, (base, other))
@@ -120,8 +121,7 @@ def load_table(samples, base, other, title, columns, bars):
 
 
 def one_shard_table(samples):
-    title = (f"One shard: {rows.LOAD_KEYS:,} keys, 32-byte values, 50 connections, SET:GET 1:1; "
-             "CPU is the server's, a request")
+    title = f"One shard: {rows.LOAD_KEYS:,} keys, 32-byte values, 50 connections, SET:GET 1:1"
     return load_table(samples, "redis", "lasca-1", title, ["redis", "lasca"], CPU_RATIO_MAX)
 
 
@@ -134,8 +134,8 @@ def shards_table(samples, count):
 
 def memory_table(per_key):
     redis, lasca = per_key["redis"], per_key["lasca-1"]
-    table = Table(f"Memory: {rows.MEMORY_KEYS:,} keys of {rows.MEMORY_KEY_SIZE} bytes, "
-                  "32-byte values", ["", "redis", "lasca", "ratio", "bar", ""])
+    title = f"Memory: {rows.MEMORY_KEYS:,} keys of {rows.MEMORY_KEY_SIZE} bytes, 32-byte values"
+    table = Table(title, 1, ["", "redis", "lasca", "ratio", "bar", ""])
     table.rows.append(["bytes of RSS a key", f"{redis:.1f}", f"{lasca:.1f}",
                        _ratio(lasca / redis), str(BYTES_PER_KEY_MAX),
                        _verdict(lasca, BYTES_PER_KEY_MAX)])
@@ -144,7 +144,7 @@ def memory_table(per_key):
 
 def idle_table(idle, seconds):
     redis, lasca = idle["redis"], idle[f"lasca-{rows.IDLE_SHARDS}"]
-    table = Table(f"Idle and empty: Lasca with {rows.IDLE_SHARDS} shards",
+    table = Table(f"Idle and empty: Lasca with {rows.IDLE_SHARDS} shards", 1,
                   ["", "redis", "lasca", "bar", ""])
     table.rows.append([f"CPU seconds in {seconds} s", f"{redis['cpu_seconds']:.2f}",
                        f"{lasca['cpu_seconds']:.2f}", "", ""])

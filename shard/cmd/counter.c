@@ -95,7 +95,7 @@ static void incrbyfloat(struct call *c)
     }
 
     struct slice written = {text, number_format_long_double(text, value)};
-    db_put_string(&p, written, DB_KEEP_EXPIRY);
+    db_put_text(&p, written, DB_KEEP_EXPIRY);
     db_changed(c, &p);
 
     reply_bulk(&c->reply, written);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "proto/mem.h"
+#include "server/owner.h"
 #include "server/server.h"
 #include "server/session.h"
 
@@ -42,6 +43,14 @@ static void start_cores(void)
 
 static void stop_cores(void)
 {
+    struct core *c = server->cores[0];
+    while (c->sessions) {
+        struct session *s = c->sessions;
+        if (s->bundle)
+            bundle_destroy(s->bundle);
+        s->bundle = NULL;
+        session_closed(c, s);
+    }
     for (uint32_t i = 1; i < CORES; i++)
         shard_deinit(&server->cores[i]->shard);
     core_finish(server->cores[0]);
@@ -135,12 +144,23 @@ Test(core_mask, ranks_count_those_before)
 
 /* Layout. */
 
+/* The item of the nth request: the next of its part. One on all shards is an item of each part. */
+static const struct bundle_item *item_of(const struct bundle *b, uint32_t nth)
+{
+    uint32_t rank = b->order ? b->order[nth] : 0;
+    uint32_t in_part = rank == BUNDLE_RANK_ALL ? 0 : rank, at = 0;
+    for (uint32_t i = 0; i < nth; i++)
+        at += !b->order || b->order[i] == BUNDLE_RANK_ALL || b->order[i] == in_part;
+    cr_assert_lt(at, b->parts[in_part].item_count);
+    return &b->parts[in_part].items[at];
+}
+
 static void cr_expect_arguments(const struct bundle *b, const struct batch *batch)
 {
     cr_assert_eq(b->item_count, batch->count);
     for (uint32_t i = 0; i < b->item_count; i++) {
         const struct request *r = &batch->requests[i];
-        const struct bundle_item *item = &b->items[i];
+        const struct bundle_item *item = item_of(b, i);
         cr_expect_eq(item->command, r->command);
         cr_assert_eq(item->argc, r->argc);
         for (uint32_t k = 0; k < r->argc; k++)
@@ -152,8 +172,8 @@ static void cr_expect_inside(const struct bundle *b, const struct batch *batch, 
 {
     struct slice source = source_of(batch);
     for (uint32_t i = 0; i < b->item_count; i++) {
-        for (uint32_t k = 0; k < b->items[i].argc; k++) {
-            const char *at = b->items[i].argv[k].data;
+        for (uint32_t k = 0; k < item_of(b, i)->argc; k++) {
+            const char *at = item_of(b, i)->argv[k].data;
             cr_expect_eq(at >= source.data && at <= source.data + source.size, inside);
         }
     }
@@ -212,9 +232,9 @@ Test(bundle, copies_words_that_lie_outside_of_the_source)
     for (int copy = 0; copy < 2; copy++) {
         struct bundle *b = make(s, BUNDLE_HOP, &batch, copy);
         cr_expect_arguments(b, &batch);
-        const char *word = b->items[1].argv[2].data;
+        const char *word = item_of(b, 1)->argv[2].data;
         cr_expect(word < inline_words.text || word >= inline_words.text + TEXT_SIZE);
-        cr_expect_eq(b->items[0].argv[0].data == batch.text, !copy);
+        cr_expect_eq(item_of(b, 0)->argv[0].data == batch.text, !copy);
         drop(s, b);
     }
 }
@@ -271,15 +291,18 @@ Test(bundle, notes_the_shard_of_each_key_of_a_split_item)
     struct bundle *b = make(s, BUNDLE_SPLIT, &batch, true);
     cr_assert_eq(b->part_count, CORES);
     cr_expect_eq(atomic_load(&b->pending), CORES);
-    const struct bundle_item *split = &b->items[0], *single = &b->items[1], *all = &b->items[2];
+    const struct bundle_split *split = item_of(b, 0)->split, *all = item_of(b, 2)->split;
+    cr_expect_null(item_of(b, 1)->split);
+    cr_assert(split != NULL && all != NULL);
     cr_assert_eq(split->key_count, 3);
     cr_expect_eq(split->key_shards[0], 2);
     cr_expect_eq(split->key_shards[1], 0);
     cr_expect_eq(split->key_shards[2], 2);
-    cr_expect_eq(single->key_count, 0);
-    cr_expect_null(single->sections);
+    cr_expect_eq(all->key_count, 0);
     cr_expect_null(all->key_shards);
     for (uint32_t i = 0; i < CORES; i++) {
+        cr_expect_eq(b->parts[i].item_count, i == 1 ? 3 : 2);
+        cr_expect_eq(b->parts[i].items[0].split, split);
         cr_expect_eq(split->item_sizes[i], 0);
         cr_expect_eq(split->sections[i].size, 0);
         cr_expect_eq(all->sections[i].errors, 0);
@@ -295,7 +318,8 @@ Test(bundle, has_one_part_where_all_meet)
     struct bundle *b = make(s, BUNDLE_CROSS, &batch, true);
     cr_expect_eq(b->part_count, 1);
     cr_expect_eq(atomic_load(&b->pending), CORES);
-    cr_expect_null(b->items[0].sections);
+    cr_expect_eq(b->parts[0].item_count, 1);
+    cr_expect_null(b->parts[0].items[0].split);
     cr_expect_arguments(b, &batch);
     drop(s, b);
 }
@@ -351,7 +375,8 @@ static void run_split(struct session *s, const struct batch *batch, const uint32
     cr_expect_output(s, expected);
 }
 
-static const uint32_t walks[][CORES] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+static const uint32_t walks[][CORES] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                        {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
 
 Test(bundle_way, brings_replies_home_in_the_order_of_requests_whoever_is_last)
 {
@@ -510,4 +535,85 @@ Test(bundle_way, outlives_the_connection_and_ends_its_session)
     cr_expect_eq(c->session_count, 0);
     cr_expect_null(c->sessions);
     cr_expect_eq(c->dispatched, 0);
+}
+
+/* A sleeper's shard in the hands of core 0. */
+
+static void put_to_sleep(uint32_t core)
+{
+    owner_release(&server->cores[core]->owner);
+}
+
+static void awaken(uint32_t core)
+{
+    owner_claim(&server->cores[core]->owner);
+}
+
+Test(bundle_way, runs_hops_here_on_the_shard_of_a_core_that_sleeps)
+{
+    struct core *c = server->cores[0];
+    struct session *s = new_session();
+    struct batch batch = {0};
+    add(&batch, HOP_TO, "SET @1a x");
+    add(&batch, HOP_TO, "GET @1a");
+    put_to_sleep(HOP_TO);
+    bundle_dispatch(c, make(s, BUNDLE_HOP, &batch, true));
+    bundle_send_outgoing(c);
+    cr_expect_null(s->bundle);
+    cr_expect_output(s, "+OK\r\n$1\r\nx\r\n");
+    cr_expect(atomic_load(&server->cores[HOP_TO]->owner) == OWNER_FREE);
+    awaken(HOP_TO);
+}
+
+Test(bundle_way, walks_the_log_before_it_runs_hops_on_a_borrowed_shard)
+{
+    struct core *c = server->cores[0];
+    struct session *first = new_session(), *second = new_session();
+    struct batch set = {0}, get = {0};
+    add(&set, HOP_TO, "SET @1a x");
+    add(&set, 2, "SET @2a y");
+    add(&get, HOP_TO, "GET @1a");
+    bundle_dispatch(c, make(first, BUNDLE_SPLIT, &set, true));
+    put_to_sleep(HOP_TO);
+    bundle_dispatch(c, make(second, BUNDLE_HOP, &get, true));
+    bundle_send_outgoing(c);
+    cr_expect_output(second, "$1\r\nx\r\n");
+    cr_expect_not_null(first->bundle);
+    put_to_sleep(2);
+    cr_expect(bundle_stand_in(c, 2));
+    cr_expect_null(first->bundle);
+    cr_expect_output(first, "+OK\r\n+OK\r\n");
+    cr_expect_not(order_has_entries(server->order, HOP_TO));
+    cr_expect_not(order_has_entries(server->order, 2));
+    awaken(HOP_TO);
+    awaken(2);
+}
+
+Test(bundle_way, leaves_what_stands_still_to_the_owner)
+{
+    struct core *c = server->cores[0];
+    struct session *first = new_session(), *second = new_session();
+    struct batch rename = {0}, get = {0};
+    add(&rename, BUNDLE_SHARD_MANY, "RENAME @1a @2a");
+    add(&get, HOP_TO, "GET @1a");
+    bundle_dispatch(c, make(first, BUNDLE_CROSS, &rename, true));
+    put_to_sleep(HOP_TO);
+    cr_expect_not(bundle_stand_in(c, HOP_TO));
+    cr_expect_eq(atomic_load(&first->bundle->pending), CORES);
+    bundle_dispatch(c, make(second, BUNDLE_HOP, &get, true));
+    bundle_send_outgoing(c);
+    cr_expect_not_null(second->bundle);
+    awaken(HOP_TO);
+    cr_expect(order_has_entries(server->order, HOP_TO));
+    uint64_t ticket;
+    cr_expect_eq(order_next(server->order, HOP_TO, &ticket), first->bundle);
+}
+
+Test(bundle_way, does_not_stand_in_for_a_core_that_is_awake)
+{
+    cr_expect_not(bundle_stand_in(server->cores[0], HOP_TO));
+    put_to_sleep(HOP_TO);
+    cr_expect(bundle_stand_in(server->cores[0], HOP_TO));
+    awaken(HOP_TO);
+    cr_expect_not(bundle_stand_in(server->cores[0], HOP_TO));
 }

@@ -41,7 +41,33 @@ static inline size_t back_usable(const void *p)
 #define back_free mi_free
 #define back_aligned mi_malloc_aligned
 #define back_usable mi_usable_size
+
+#define DECOMMIT_DELAY_MS 25 /* mimalloc's default */
 #endif
+
+/* mimalloc 2.0.9 looks at freed pages again only when their segment is next used, which after a large
+ * removal may be never. The delay is one option of the process: another thread's free that falls
+ * between the two lines is given back early, which costs it time and nothing else. */
+void mem_free_now(void *p)
+{
+#ifdef LASCA_SYSTEM_MALLOC
+    free(p);
+#else
+    long delay_ms = mi_option_get(mi_option_decommit_delay);
+    mi_option_set(mi_option_decommit_delay, 0);
+    mi_free(p);
+    mi_option_set(mi_option_decommit_delay, delay_ms ? delay_ms : DECOMMIT_DELAY_MS);
+#endif
+}
+
+void mem_trim(void)
+{
+#ifdef LASCA_SYSTEM_MALLOC
+    malloc_trim(0);
+#else
+    mi_collect(true);
+#endif
+}
 
 __attribute__((cold, noreturn)) static void out_of_memory(size_t size)
 {

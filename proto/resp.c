@@ -32,6 +32,7 @@ static void restart(struct resp_parser *p)
     p->bulk_size = AT_LENGTH_LINE;
     p->at = 0;
     p->scanned = 0;
+    p->needed = 0;
 }
 
 void resp_init(struct resp_parser *p)

@@ -41,8 +41,8 @@ install_packages() {
         $sudo chmod +x "$policy"
     fi
     local status=0
-    apt_install "$sudo" $missing || { $sudo apt-get update -qq >&2 && apt_install "$sudo" $missing; } ||
-        status=$?
+    apt_install "$sudo" $missing ||
+        { $sudo apt-get update -qq >&2 && apt_install "$sudo" $missing; } || status=$?
     [ -z "$made_policy" ] || $sudo rm -f "$policy"
     [ "$status" -eq 0 ] || die "apt-get could not install ${missing//$'\n'/ }"
     if [[ " ${missing//$'\n'/ } " == *" redis-server "* ]] && [ -d /run/systemd/system ]; then
@@ -61,9 +61,10 @@ apt_install() {
 build_in() {
     local directory=$1 output
     shift
-    if [ ! -e "$directory/build.ninja" ]; then
+    if [ "$(cat "$directory/.options" 2>/dev/null)" != "$*" ]; then
         rm -rf "$directory"
         output=$(/usr/bin/meson setup "$directory" "$@" 2>&1) || die "$output"
+        echo "$*" >"$directory/.options"
     fi
     output=$(ninja -C "$directory" 2>&1) || die "$output"
 }

@@ -192,6 +192,9 @@ void bundle_run_hop(struct core *c, struct shard *s, struct bundle *b)
 
 /* The order's transactions. */
 
+/* A futex word has 32 bits: the low half of `released`, which lies first. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the low half lies first");
+
 static void release_others(struct core *c, const struct core_mask *mask, uint64_t ticket)
 {
     for (uint32_t i = 0; i < server->core_count; i++) {
@@ -199,7 +202,7 @@ static void release_others(struct core *c, const struct core_mask *mask, uint64_
             continue;
         struct core *other = server->cores[i];
         /* Pairs with the acquire in stand_still: what the transaction wrote to that shard. */
-        atomic_store_explicit(&other->released, (uint32_t)(ticket + 1), memory_order_release);
+        atomic_store_explicit(&other->released, ticket + 1, memory_order_release);
         syscall(SYS_futex, &other->released, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
     }
 }
@@ -207,16 +210,15 @@ static void release_others(struct core *c, const struct core_mask *mask, uint64_
 /* Waits until the transaction of `ticket` has been run. Our shard is the runner's meanwhile. */
 static void stand_still(struct core *c, uint64_t ticket)
 {
-    uint32_t want = (uint32_t)(ticket + 1);
     for (uint32_t looks = 0;; looks++) {
         /* Pairs with the release in release_others. */
-        uint32_t seen = atomic_load_explicit(&c->released, memory_order_acquire);
-        if (seen == want)
+        uint64_t seen = atomic_load_explicit(&c->released, memory_order_acquire);
+        if (seen == ticket + 1)
             return;
         if (looks < SPIN_LOOKS && c->spins)
             ck_pr_stall();
         else
-            syscall(SYS_futex, &c->released, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+            syscall(SYS_futex, &c->released, FUTEX_WAIT_PRIVATE, (uint32_t)seen, NULL, NULL, 0);
     }
 }
 
@@ -274,7 +276,7 @@ static bool walk_for(struct core *c, struct shard *s)
         }
         bundle_act(c, s, b, ticket);
     }
-    return true;
+    return !order_has_entries(server->order, s->index);
 }
 
 /* The borrowed shard with its log walked to the end, or NULL. */

@@ -20,6 +20,8 @@
 /* A core spins before sleeping only where messages come more often than this, and so long. */
 #define SPIN_US 20
 #define ARENA_CHUNK_SIZE 32768
+/* How long to let a publisher that was preempted go on before looking at its entry again. */
+#define HELD_WAIT_US 50
 /* A wall clock that goes back by less than this is taken to stand still. */
 #define CLOCK_STEP_MS 1000
 
@@ -107,11 +109,16 @@ double core_ticks_per_us(void)
 
 /* Messages. */
 
-/* A full fence between publishing and looking. As a read-modify-write of a word that nobody else
- * uses: the thread sanitizer does not know fences, and on x86 it is the cheaper of the two. */
+/* A full fence between publishing and looking. The thread sanitizer does not know fences: for it, a
+ * read-modify-write of a word that nobody else uses. */
 static void core_fence(struct core *c)
 {
+#ifdef __SANITIZE_THREAD__
     atomic_fetch_add(&c->fence, 1);
+#else
+    (void)c;
+    atomic_thread_fence(memory_order_seq_cst);
+#endif
 }
 
 void core_wake(struct core *c, uint32_t to)
@@ -255,8 +262,10 @@ static void feed_resumed(struct core *c)
  * those are fed in this step too, so that all of it stands before the order walk. */
 static void gather(struct core *c)
 {
-    if (has_work(c) || others_gave_work(c))
+    if (has_work(c) || mesh_has_messages(server->mesh, c->index))
         ring_poll(c->ring, 0);
+    else if (order_has_entries(server->order, c->index))
+        ring_poll(c->ring, order_is_held(server->order, c->index) ? HELD_WAIT_US : 0);
     else if (spin(c) == 0)
         sleep_until_event(c);
     refresh_time(c);

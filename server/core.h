@@ -145,12 +145,13 @@ struct core {
     bool sweeping;             /* the last sweep slice was fruitful: another one is due */
     int64_t sweep_used_us;     /* in this period */
     uint64_t cron_commands;    /* stats.commands at the last cron */
+    uint64_t trim_mark;        /* the most data held since the allocator was last trimmed */
     uint64_t data_peak;        /* bytes of keys and values, the most that a cron has seen */
 
     /* Read and written by other threads. */
     _Atomic uint32_t owner __attribute__((aligned(64))); /* of the shard: enum owner_state */
-    _Atomic uint32_t released; /* low half of ticket + 1 of the last cross transaction released: a futex */
-    _Atomic uint32_t fence;    /* for core.c's full fences; its value means nothing */
+    _Atomic uint64_t released; /* ticket + 1 of the last cross transaction released; a futex */
+    _Atomic uint32_t fence;    /* stands for full fences in thread-sanitizer builds */
     _Atomic uint32_t load;     /* sessions, as core 0 sees them when it spreads connections */
 };
 

@@ -1,6 +1,7 @@
 /* See cron.h. A core wakes ten times a second while it has something to look after, else once. */
 #include "server/cron.h"
 
+#include "proto/mem.h"
 #include "server/accept.h"
 #include "server/server.h"
 #include "server/session.h"
@@ -16,6 +17,9 @@
 #define SWEEP_SHARE_US_STEP 2000
 /* Iterations until the ring has let go of the listeners. */
 #define STOP_ROUNDS 3
+/* Freed since the allocator was last trimmed: so much, and such a part of what was held. */
+#define TRIM_SIZE (32u << 20)
+#define TRIM_SHARE 4
 /* A clean stop waits so long for slow readers. */
 #define STOP_US 5000000
 
@@ -84,7 +88,7 @@ void cron_await_pause_end(struct core *c)
         c->next_cron_us = c->now_us + wait_us;
 }
 
-/* For INFO's used_memory_peak. */
+/* For INFO's used_memory_peak; and gives back what a large removal has left with the allocator. */
 static void note_memory(struct core *c)
 {
     struct core_memory m;
@@ -92,6 +96,12 @@ static void note_memory(struct core *c)
     uint64_t data = m.entries + m.blocks + m.tables;
     if (data > c->data_peak)
         c->data_peak = data;
+    if (data > c->trim_mark)
+        c->trim_mark = data;
+    if (c->trim_mark - data < TRIM_SIZE || c->trim_mark - data < c->trim_mark / TRIM_SHARE)
+        return;
+    c->trim_mark = data;
+    mem_trim();
 }
 
 bool cron_in_haste(const struct core *c)

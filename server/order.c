@@ -108,9 +108,10 @@ uint64_t order_publish(struct order *o, uint32_t self, void *work, const struct 
 {
     struct order_core *own = &o->cores[self];
     assert(own->tickets_count < o->share);
-    assert(work != NULL && core_mask_count(mask) > 0);
-    /* The ticket's place in the order. Relaxed is enough: `published` carries the data. */
-    uint64_t ticket = atomic_fetch_add_explicit(&o->next, 1, memory_order_relaxed);
+    assert(work != NULL && !core_mask_empty(mask));
+    /* The entry may be reused because some core, not always this one, has looked at the cursors.
+     * Acquire and release pass that look on from ticket to ticket. */
+    uint64_t ticket = atomic_fetch_add_explicit(&o->next, 1, memory_order_acq_rel);
     struct order_entry *e = &o->entries[ticket & (o->capacity - 1)];
     e->work = work;
     e->mask = *mask;
@@ -158,10 +159,17 @@ void order_stay(struct order *o, uint32_t self)
 bool order_has_entries(const struct order *o, uint32_t self)
 {
     uint64_t cursor = atomic_load_explicit(&o->cores[self].cursor, memory_order_relaxed);
-    const struct order_entry *e = &o->entries[cursor & (o->capacity - 1)];
     /* Sequentially consistent: the last look before sleeping, against the publisher's look at
-     * `sleeping` (core.h). */
-    return atomic_load(&e->published) == cursor + 1;
+     * `owner` (core.h). */
+    return atomic_load(&o->next) != cursor;
+}
+
+bool order_is_held(const struct order *o, uint32_t self)
+{
+    uint64_t cursor = atomic_load_explicit(&o->cores[self].cursor, memory_order_relaxed);
+    const struct order_entry *e = &o->entries[cursor & (o->capacity - 1)];
+    return atomic_load(&o->next) != cursor &&
+           atomic_load_explicit(&e->published, memory_order_acquire) != cursor + 1;
 }
 
 uint64_t order_count(const struct order *o)

@@ -42,6 +42,14 @@ static inline bool core_mask_has(const struct core_mask *m, uint32_t core)
     return m->words[core / 64] >> (core % 64) & 1;
 }
 
+static inline bool core_mask_empty(const struct core_mask *m)
+{
+    uint64_t any = 0;
+    for (int i = 0; i < ORDER_MASK_WORDS; i++)
+        any |= m->words[i];
+    return any == 0;
+}
+
 static inline uint32_t core_mask_count(const struct core_mask *m)
 {
     uint32_t n = 0;
@@ -78,7 +86,12 @@ void *order_next(struct order *o, uint32_t self, uint64_t *ticket);
 /* Takes the last order_next back: the cursor stays before that entry, and the next call returns it.
  * */
 void order_stay(struct order *o, uint32_t self);
-/* True where order_next would find an entry it has not passed: the last look before sleeping. */
+/* True where a ticket has been taken that `self` has not passed, published or not: the last look
+ * before sleeping. A core may not sleep behind a ticket that is not published yet: its publisher
+ * will wake those whom *that* entry names, and nobody looks after those that come behind it. */
 bool order_has_entries(const struct order *o, uint32_t self);
+/* True where what `self` has not passed begins with an entry that is not published yet: there is
+ * nothing to do but to look again soon. */
+bool order_is_held(const struct order *o, uint32_t self);
 /* Tickets taken so far. */
 uint64_t order_count(const struct order *o);

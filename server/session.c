@@ -15,6 +15,7 @@
 /* Unread bytes behind a dispatch under way, above which the socket is left alone until it is done.
  * */
 #define QUERY_PAUSE_SIZE ((size_t)64 * 1024)
+#define BATCH_MIN 4
 #define UNAUTHENTICATED_BULK_MAX 16384
 #define UNAUTHENTICATED_ARGS_MAX 10
 #define INLINE_SIZE_MAX (64 * 1024)
@@ -26,6 +27,7 @@ struct session *session_create(struct core *c, int fd, uint64_t id)
     s->id = id;
     s->home = c->index;
     s->protocol = 2;
+    s->batch_max = BUNDLE_ITEMS_MAX;
     s->authenticated = server->config.requirepass[0] == '\0';
     s->created_ms = s->last_active_ms = c->wall_ms;
     resp_init(&s->parser);
@@ -175,7 +177,7 @@ static uint32_t parse_batch(struct core *c, struct session *s, const char *data,
                             size_t *at, enum resp_status *status)
 {
     struct resp_limits limits = limits_of(s);
-    uint32_t max = s->authenticated ? BUNDLE_ITEMS_MAX : 1;
+    uint32_t max = s->authenticated ? s->batch_max : 1;
     uint32_t n = 0;
     *status = RESP_MORE;
     while (*at < size && n < max) {
@@ -198,6 +200,16 @@ static void parser_restart(struct session *s)
     resp_init(&s->parser);
 }
 
+/* What is parsed and not taken is parsed again: where commands that divide a pipeline come often, less
+ * is parsed at a time. */
+static void adapt_batch(struct session *s, uint32_t parsed, uint32_t taken)
+{
+    if (taken < parsed)
+        s->batch_max = taken * 2 > BATCH_MIN ? taken * 2 : BATCH_MIN;
+    else if (s->batch_max < BUNDLE_ITEMS_MAX)
+        s->batch_max = s->batch_max * 2 < BUNDLE_ITEMS_MAX ? s->batch_max * 2 : BUNDLE_ITEMS_MAX;
+}
+
 /* Feeds bytes that begin where a request begins; returns how many were taken. `copy`: they do not
  * outlive the iteration. Sets s->more. */
 static size_t feed(struct core *c, struct session *s, const char *data, size_t size, bool copy)
@@ -216,6 +228,7 @@ static size_t feed(struct core *c, struct session *s, const char *data, size_t s
     if (taken)
         s->last_command = c->batch[taken - 1].command;
     bool all = taken == n && status != RESP_ERROR;
+    adapt_batch(s, n, taken);
     if (!all || status == RESP_COMMAND)
         s->more = taken < n || at < size;
     if (!all) {

@@ -38,6 +38,7 @@ struct session {
     bool pinned;
     bool more;      /* `query` may hold complete requests: feed again without waiting for bytes */
     bool receiving_paused;
+    uint32_t batch_max; /* requests parsed at a time */
 
     /* What is under way. */
     struct bundle *bundle;     /* the dispatch in flight, or NULL */

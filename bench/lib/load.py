@@ -1,4 +1,4 @@
-"""The load: keys put in beforehand, then memtier_benchmark, or redis-benchmark where that is missing.
+"""The load: keys put in beforehand, then memtier_benchmark, or redis-benchmark in its absence.
 
 Both tools ask for the keys that fill() put in, chosen evenly at random, so that every GET hits and
 the server's caches see the whole set. Both run one thread.

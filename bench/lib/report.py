@@ -108,8 +108,8 @@ def _busy_note(samples, names):
                      for name in names)]
     if not depths:
         return []
-    return [f"At pipeline {', '.join(depths)} the load tool had a CPU to itself and used it up: there",
-            "requests/s and latency are partly its own limit. CPU time is the server's alone."]
+    return [f"At pipeline {', '.join(depths)} the load tool used up a CPU: requests/s and latency",
+            "are partly its own limit there. CPU time is the server's alone."]
 
 
 def load_table(samples, base, other, title, columns, bars):

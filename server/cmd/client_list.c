@@ -39,6 +39,8 @@ static void append_text_field(struct buf *to, const char *name, struct slice val
 static void append_flags(struct buf *to, const struct session *s)
 {
     size_t before = to->size;
+    if (s->in_held)
+        buf_append_text(to, "b");
     if (s->close_after_reply)
         buf_append_text(to, "c");
     if (s->no_evict)
@@ -70,23 +72,34 @@ static uint64_t count_chunks(const struct session *s)
     return n;
 }
 
-/* The reply buffer (rbs its size, obl what is in it) is the one that commands write to. Full ones,
+/* The bytes of a request in the protocol's form: what an inline one took is not known any more. */
+static size_t request_size(const struct call *c)
+{
+    char digits[NUMBER_INTEGER_SIZE_MAX];
+    size_t size = 3 + number_format_unsigned(digits, c->argc);
+    for (uint32_t i = 0; i < c->argc; i++)
+        size += 5 + number_format_unsigned(digits, c->argv[i].size) + c->argv[i].size;
+    return size;
+}
+
+/* The query buffer (qbuf) holds the request that asks, too, though ours is out of it by now.
+ * The reply buffer (rbs its size, obl what is in it) is the one that commands write to. Full ones,
  * and what the kernel has, are the output list (oll, omem). No peak of the reply buffer is kept
  * apart from its size: it never shrinks while it has something in it. */
-static void append_buffers(struct buf *to, const struct session *s)
+static void append_buffers(struct buf *to, const struct session *s, const struct call *c)
 {
-    size_t query = s->query.size - s->query_at;
+    size_t query = s->query.size - s->query_at + (s == c->session ? request_size(c) : 0);
     buf_printf(to, " qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=0 rbs=%zu rbp=%zu", query,
                s->query.cap - s->query.size, resp_memory(&s->parser), s->out.cap, s->out.cap);
     buf_printf(to, " obl=%zu oll=%" PRIu64 " omem=%zu tot-mem=%zu", s->out.size, count_chunks(s),
                s->chunk_bytes + s->sending.size, session_memory(s));
 }
 
-static void append_session(struct buf *to, const struct session *s, int64_t now_ms)
+static void append_session(struct buf *to, const struct session *s, const struct call *c)
 {
-    append_who(to, s, now_ms);
+    append_who(to, s, c->now_ms);
     buf_printf(to, " db=%u sub=0 psub=0 ssub=0 multi=-1", s->db);
-    append_buffers(to, s);
+    append_buffers(to, s, c);
     buf_printf(to, " events=%s%s cmd=%s user=default redir=-1 resp=%u",
                s->receiving_paused ? "" : "r", ring_sending(&s->conn) ? "w" : "",
                s->last_command ? s->last_command->full_name : "NULL", s->protocol);
@@ -99,7 +112,7 @@ void client_info(struct call *c)
 {
     struct buf text;
     buf_init(&text);
-    append_session(&text, c->session, c->now_ms);
+    append_session(&text, c->session, c);
     reply_verbatim(&c->reply, "txt", buf_slice(&text));
     buf_deinit(&text);
 }
@@ -149,12 +162,12 @@ static bool is_asked_for(const struct call *c, uint64_t id)
     return false;
 }
 
-static void append_record(struct buf *to, const struct session *s, int64_t now_ms)
+static void append_record(struct buf *to, const struct session *s, const struct call *c)
 {
     size_t start = to->size;
     struct record r = {.id = s->id};
     buf_append(to, &r, sizeof(r));
-    append_session(to, s, now_ms);
+    append_session(to, s, c);
     r.size = to->size - start - sizeof(r);
     memcpy(to->data + start, &r, sizeof(r));
 }
@@ -167,7 +180,7 @@ void client_list(struct call *c)
 
     for (const struct session *s = core_self()->sessions; s; s = s->next)
         if (!client_is_gone(s) && is_asked_for(c, s->id))
-            append_record(c->reply.out, s, c->now_ms);
+            append_record(c->reply.out, s, c);
 }
 
 struct line {

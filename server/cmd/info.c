@@ -60,6 +60,7 @@ static struct info_sessions measure_sessions(const struct core *c)
             continue;
         size_t output = session_output_size(s);
         x.count++;
+        x.blocked += s->in_held;
         x.memory += session_memory(s);
         x.input_max = s->query.cap > x.input_max ? s->query.cap : x.input_max;
         x.output_max = output > x.output_max ? output : x.output_max;
@@ -164,6 +165,7 @@ static uint64_t greater(uint64_t a, uint64_t b)
 static void add_core(struct info_core *to, const struct info_core *x)
 {
     to->sessions.count += x->sessions.count;
+    to->sessions.blocked += x->sessions.blocked;
     to->sessions.memory += x->sessions.memory;
     to->sessions.input_max = greater(to->sessions.input_max, x->sessions.input_max);
     to->sessions.output_max = greater(to->sessions.output_max, x->sessions.output_max);

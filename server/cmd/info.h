@@ -15,6 +15,7 @@ enum info_section {
 /* A core's sessions. */
 struct info_sessions {
     uint64_t count;
+    uint64_t blocked;    /* held back by CLIENT PAUSE */
     uint64_t memory;     /* bytes of all */
     uint64_t input_max;  /* bytes: the largest query buffer */
     uint64_t output_max; /* bytes: the most output of one */

@@ -122,7 +122,8 @@ static void append_clients(struct buf *to, const struct info *info)
                "client_recent_max_input_buffer:%" PRIu64
                "\r\nclient_recent_max_output_buffer:%" PRIu64 "\r\n",
                s->input_max, s->output_max);
-    buf_append_text(to, "blocked_clients:0\r\ntracking_clients:0\r\nclients_in_timeout_table:0\r\n"
+    buf_printf(to, "blocked_clients:%" PRIu64 "\r\n", s->blocked);
+    buf_append_text(to, "tracking_clients:0\r\nclients_in_timeout_table:0\r\n"
                         "total_blocking_keys:0\r\ntotal_blocking_keys_on_nokey:0\r\n");
 }
 

@@ -53,14 +53,20 @@ static void idletime_run(struct call *c)
     reply_integer(&c->reply, (int64_t)(db_idle_ms(&p) / 1000));
 }
 
-/* Values are never shared between keys here, as Redis shares its small integers. */
+/* Redis has one object for each of the integers from 0 below 10000, with this count of references.
+ * Here values are never shared, but whoever asks expects Redis's answer. */
+#define SHARED_INTEGERS 10000
+#define SHARED_REFCOUNT INT32_MAX
+
 static void refcount_run(struct call *c)
 {
     struct place p;
     if (!find_object(c, &p))
         return;
 
-    reply_integer(&c->reply, 1);
+    int64_t value;
+    bool shared = db_string_integer(&p, &value) && value >= 0 && value < SHARED_INTEGERS;
+    reply_integer(&c->reply, shared ? SHARED_REFCOUNT : 1);
 }
 
 static void help_run(struct call *c)

@@ -108,7 +108,7 @@ static void page_destroy(struct heap *h, struct heap_page *p)
 {
     h->page_count--;
     h->held_bytes -= HEAP_PAGE_SIZE;
-    mem_free(p);
+    mem_free_now(p);
 }
 
 static inline bool has_room(const struct heap_page *p)

@@ -75,7 +75,7 @@ static void release_bucket(struct table *t)
     uint64_t count = t->bucket_count;
     uint64_t segments = count / TABLE_SEGMENT_BUCKETS;
     if (count % TABLE_SEGMENT_BUCKETS == 0) {
-        mem_free(t->segments[segments]);
+        mem_free_now(t->segments[segments]);
         if (segments <= t->segments_cap / 4)
             resize_directory(t, t->segments_cap / 2);
     } else if (segments == 0 && segment_size(0, count) != segment_size(0, count + 1)) {
@@ -269,7 +269,7 @@ void table_deinit(struct table *t)
     }
     assert(t->chained_count == 0);
     for (uint64_t first = 0; first < t->bucket_count; first += TABLE_SEGMENT_BUCKETS)
-        mem_free(t->segments[first / TABLE_SEGMENT_BUCKETS]);
+        mem_free_now(t->segments[first / TABLE_SEGMENT_BUCKETS]);
     mem_free(t->segments);
     table_init(t, t->type, t->context);
 }

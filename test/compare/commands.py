@@ -1,8 +1,8 @@
 """Random commands, by family: short words from small pools, so that they meet.
 
 Left out is what two servers may rightly answer differently (SCAN's cursors, RANDOMKEY, the access
-statistics and the reference count of OBJECT) and what the reference lacks. Expiries are far away and hardly ever equal, so
-that the milliseconds between the two servers decide nothing.
+statistics and the reference count of OBJECT) and what the reference lacks. Expiries are far away
+and hardly ever equal, so that the milliseconds between the two servers decide nothing.
 """
 
 KEYS = ["k%d" % i for i in range(8)] + ["{a}1", "{a}2", b"\x00\xff"]

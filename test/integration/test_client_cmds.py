@@ -59,6 +59,12 @@ def test_a_line_has_redis_fields_in_redis_order(raw):
     assert [field.split("=", 1)[0] for field in line[:-1].split(" ")] == FIELDS
 
 
+def test_the_query_buffer_holds_the_request_that_asks(raw):
+    assert parse(raw.call("CLIENT", "INFO").decode()[:-1])["qbuf"] == "26"
+    options = ["ID", own_id(raw), 1234567890]
+    assert listed(raw, *options)[0]["qbuf"] == str(len(encode("CLIENT", "LIST", *options)))
+
+
 def test_a_line_tells_the_truth(server, raw):
     raw.call("SELECT", 3)
     raw.call("CLIENT", "SETNAME", "bob")
@@ -283,6 +289,21 @@ def test_a_pause_of_writes_lets_reads_through(raw, others, unpaused):
     assert others[1].read_reply() == 0
     assert time.monotonic() - start < 0.08
     assert raw.call("GET", "k") == b"after"
+
+
+def test_who_is_held_back_is_counted_and_marked(raw, others, unpaused):
+    assert raw.call("CLIENT", "PAUSE", 60000, "WRITE") == "OK"
+    for r in others:
+        r.send(encode("SET", "k", 1))
+    deadline = time.monotonic() + 5
+    while b"blocked_clients:8\r\n" not in raw.call("INFO", "clients"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert [e["flags"] for e in listed(raw)].count("b") == 8
+    assert raw.call("CLIENT", "UNPAUSE") == "OK"
+    assert [r.read_reply() for r in others] == ["OK"] * 8
+    assert not any("b" in e["flags"] for e in listed(raw))
+    assert b"blocked_clients:0\r\n" in raw.call("INFO", "clients")
 
 
 def test_a_pipeline_waits_at_its_first_write(raw, others, unpaused):

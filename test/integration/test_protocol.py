@@ -1,6 +1,7 @@
 """What goes over the wire: both forms of requests, in any pieces; both versions of replies."""
 
 import random
+import time
 
 import pytest
 
@@ -224,3 +225,11 @@ def test_a_closed_connection_is_seen_as_such(raw):
     assert raw.read_reply() == "OK"
     with pytest.raises(Closed):
         raw.read_reply()
+
+
+def test_the_server_tells_its_time_and_version(raw):
+    seconds, microseconds = map(int, raw.call("TIME"))
+    assert abs(seconds - time.time()) < 5 and 0 <= microseconds < 1000000
+    assert b"\nRedis ver. 7.2.6 " in raw.call("LOLWUT")
+    assert raw.call("LOLWUT", "VERSION", "5", "10").count(b"\n") > 4
+    assert raw.call("LOLWUT", "x") == "ERR value is not an integer or out of range"

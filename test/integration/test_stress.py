@@ -140,7 +140,7 @@ def test_a_pipeline_takes_effect_in_the_order_sent(server, count):
         (read_backwards_in_a_pipeline, keys),
         (read_backwards_at_once, keys),
     ])
-    at_least(results, 2)
+    at_least(results, 1)
 
 
 # RENAME.
@@ -295,8 +295,9 @@ def abandon_pipelines(line, clock, number):
                 requests += [("SET", f"left:{number}:{i}", "x"), ("MGET", *KEYS),
                              ("RENAME", f"left:{number}:{i}", f"left:{number}:{i + 1}")]
             data = b"".join(encode(*request) for request in requests)
-            victim.send(data[:random.randrange(1, len(data) + 1)])
-            if count % 2:
+            size = random.randrange(1, len(data) + 1)
+            victim.send(data[:size])
+            if count % 2 and size >= len(encode(*requests[0])):
                 victim.read_reply()
         count += 1
     return count

@@ -325,8 +325,8 @@ static bool borrow(struct state *s, uint32_t self, uint32_t from, enum errand er
     return true;
 }
 
-/* A ticket taken and not published keeps the errand from success: then the owner is woken, and stays
- * awake until it is. */
+/* A ticket taken and not published keeps the errand from success: then the owner is woken, and
+ * stays awake until it is. */
 static void walk_borrowed(struct state *s, const struct setup *u, uint32_t self)
 {
     struct model_core *c = &s->cores[self];
@@ -457,7 +457,8 @@ static void begin_loop(struct model_core *c, const struct setup *u)
 }
 
 /* The last look before sleeping: a ticket that was taken counts, published or not. The core that
- * publishes it attends only to those it names, but somebody named behind it may have to pass it first. */
+ * publishes it attends only to those it names, but somebody named behind it may have to pass it
+ * first. */
 static bool others_gave_work(const struct state *s, const struct setup *u, uint32_t self)
 {
     if (s->cores[self].inbox)

@@ -1,12 +1,13 @@
-/* A model of the cores' loop and the order log: what server/core.c, order.c and bundle.c do, without
- * memory, sockets and commands, in steps small enough that every interleaving that matters can be had.
+/* A model of the cores' loop and the order log: what server/core.c, order.c and bundle.c do,
+ * without memory, sockets and commands, in steps small enough that every interleaving that matters
+ * can be had.
  *
- * One step is one access to what cores share (or several that nobody can tell apart from one). Memory
- * is sequentially consistent: which fences make it so is order.h's and core.h's business. Clients send
- * operations, each of which reads some keys and may write them; an operation's place is chosen as
- * route.c does: run here, hop, split or cross. A state is one flat struct, equal where its bytes are
- * equal, so that an exhaustive search can know states again. Sets of operations and of cores are bit
- * masks.
+ * One step is one access to what cores share (or several that nobody can tell apart from one).
+ * Memory is sequentially consistent: which fences make it so is order.h's and core.h's business.
+ * Clients send operations, each of which reads some keys and may write them; an operation's place
+ * is chosen as route.c does: run here, hop, split or cross. A state is one flat struct, equal where
+ * its bytes are equal, so that an exhaustive search can know states again. Sets of operations and
+ * of cores are bit masks.
  *
  * The protocol can be broken on purpose (enum breakage), which shows that the checks can fail. */
 #pragma once
@@ -27,9 +28,9 @@ enum breakage {
     BREAK_NO_LAST_LOOK,         /* a core sleeps without looking again */
     BREAK_LOOK_AT_CURSOR,       /* the last look sees no further than an unpublished entry */
     BREAK_NO_STAND,             /* a participant of a cross transaction does not wait */
-    BREAK_RUN_RESUMED,          /* replies are taken after the walk, and their sessions go on at once */
-    BREAK_STAND_IN_SHORT,       /* who stands in leaves an unpublished entry to the sleeper, and does
-                                 * not wake it */
+    BREAK_RUN_RESUMED,          /* replies are taken after the walk, their sessions go on at once */
+    BREAK_STAND_IN_SHORT,       /* who stands in leaves an unpublished entry to the sleeper, and
+                                 * does not wake it */
     BREAK_STAND_IN_UNWALKED,    /* requests run on a borrowed shard whose log was not walked */
     BREAK_COUNT,
 };
@@ -99,8 +100,8 @@ struct state {
     uint16_t complete;
     uint8_t next;                /* ticket */
     uint16_t published;          /* mask of tickets */
-    uint8_t entries[OPS_MAX];    /* by ticket: the operation. Reuse of memory is not modelled, but the
-                                  * rule of room that allows it is, and is checked */
+    uint8_t entries[OPS_MAX];    /* by ticket: the operation. Reuse of memory is not modelled, but
+                                  * the rule of room that allows it is, and is checked */
     bool room_broken;
     struct model_core cores[CORES_MAX];
     struct model_client clients[CLIENTS_MAX];
@@ -120,7 +121,8 @@ static inline uint32_t protocol_actor_count(const struct setup *u)
 bool protocol_can_step(const struct state *s, const struct setup *u, uint32_t actor);
 void protocol_step(struct state *s, const struct setup *u, uint32_t actor);
 
-/* Applies an operation, or its part on the keys of `mask`, to `values`; the values found go to `result`. */
+/* Applies an operation, or its part on the keys of `mask`, to `values`; the values found go to
+ * `result`. */
 void protocol_apply(const struct setup *u, uint32_t op, uint8_t mask, uint8_t *values,
                     uint8_t *result);
 /* True where a core sleeps while the log or its queue has work for it. */

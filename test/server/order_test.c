@@ -1,5 +1,5 @@
-/* The order log. Its source is included, not linked: a ticket that is taken and not yet published can
- * only be made from inside. */
+/* The order log. Its source is included, not linked: a ticket that is taken and not yet published
+ * can only be made from inside. */
 #include "server/order.c"
 
 #include <criterion/criterion.h>
@@ -216,7 +216,8 @@ Test(order, ends_at_a_ticket_not_yet_published)
     order_destroy(o);
 }
 
-/* Whoever publishes late wakes those it names, and nobody would wake a core that is named behind it. */
+/* Whoever publishes late wakes those it names, and nobody would wake a core that is named behind
+ * it. */
 Test(order, keeps_a_core_awake_while_a_ticket_is_not_published)
 {
     struct order *o = order_create(3, 16);

@@ -263,7 +263,7 @@ Test(object, encodings_and_help)
     expect("OBJECT ENCODING i", "$3\r\nint\r\n");
     expect("object encoding e", "$6\r\nembstr\r\n");
     expect("OBJECT ENCODING x", "$-1\r\n");
-    expect("OBJECT REFCOUNT i", ":1\r\n");
+    expect("OBJECT REFCOUNT i", ":2147483647\r\n");
     expect("OBJECT HELP x", "-ERR wrong number of arguments for 'object|help' command\r\n");
     cr_expect_eq(strncmp(run("OBJECT HELP"), "*13\r\n+OBJECT <subcommand> ", 25), 0);
 }

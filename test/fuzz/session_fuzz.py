@@ -1,0 +1,969 @@
+#!/usr/bin/env python3
+"""Fuzzes a whole server over real sockets.
+
+    session_fuzz.py --seconds 60 --seed 7 --server build/lasca-server --shards 3 --backend epoll
+
+It starts the server (best one with sanitizers), asks COMMAND and COMMAND DOCS what there is, and
+sends requests made from the rows: right ones and broken ones, in pipelines cut into random pieces,
+on connections that end in every way a connection can end. Meanwhile a checker keeps reading back
+data of its own, in a database that no fuzzed request selects.
+
+A finding is: the server ends or a sanitizer speaks; a reply that is not RESP; more or fewer replies
+than requests on a connection that sent whole requests; a reply with another request's content; data
+of the checker lost; a connection on which nothing moves for STUCK_SECONDS though replies are due; a
+stop that is not clean. It is printed with the seed and the last requests, and the exit status is 1.
+
+Each episode (one connection's life) is generated from the seed, the worker and its number alone;
+how the workers' episodes interleave is up to the scheduler.
+"""
+
+import argparse
+import multiprocessing
+import os
+import random
+import select
+import socket
+import struct
+import sys
+import threading
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "test", "integration"))
+
+import harness  # noqa: E402
+from harness import encode  # noqa: E402
+
+STUCK_SECONDS = 10
+WORKERS = 6
+FORK = multiprocessing.get_context("fork")
+CHECKED_DB = 15
+PASSWORD = b"fuzz-pass"
+BULK_MAX = 4 << 20  # keeps SETRANGE and SETBIT from making half a gigabyte
+READ_SIZE = 1 << 16
+KEPT_REQUESTS = 12
+
+# Commands that end or stop the server, change what other connections get, or answer with other
+# than one reply. Those of RESTRICTED are sent in forms that do no harm.
+EXCLUDED = {
+    "shutdown", "flushall", "swapdb", "monitor", "sync", "psync", "replconf", "replicaof",
+    "slaveof", "failover", "wait", "waitaof", "migrate", "cluster", "save", "bgsave",
+    "bgrewriteaof", "acl", "module", "latency", "subscribe", "psubscribe", "ssubscribe",
+    "unsubscribe", "punsubscribe", "sunsubscribe", "quit", "auth", "hello", "reset", "select"}
+EXCLUDED_SUBCOMMANDS = {
+    "client|kill", "client|pause", "client|reply", "client|tracking", "client|caching",
+    "config|set", "config|rewrite", "script|kill", "function|kill"}
+EXCLUDED_FLAGS = {"blocking", "pubsub"}
+
+EDGE_NUMBERS = [
+    b"0", b"1", b"-1", b"2", b"7", b"8", b"63", b"64", b"100", b"-100", b"255", b"1000", b"65535",
+    b"65536", b"2147483647", b"-2147483648", b"4294967295", b"4294967296", b"9223372036854775807",
+    b"-9223372036854775808", b"9223372036854775808", b"18446744073709551616", b"-0", b"+1", b"01",
+    b" 1", b"1 ", b"", b"1e3", b"0x10", b"nan", b"inf", b"-inf", b"1.5", b"3.0e-10", b"1e308",
+    b"1e4932", b"abc", b"1\x00", b"536870911", b"4294967294", b"1700000000", b"1700000000000"]
+PATTERNS = [b"*", b"k*", b"*[0-9]", b"?", b"[", b"[^a]*", b"\\", b"a*b*c*d*", b"*" * 60, b"h[a-",
+            b"\\*", b"", b"*\x00*"]
+FIXED_REQUESTS = [
+    [b"CONFIG", b"SET", b"maxmemory-policy", b"allkeys-lfu"],
+    [b"CONFIG", b"SET", b"maxmemory-policy", b"noeviction"],
+    [b"CONFIG", b"SET", b"lfu-log-factor", b"5"],
+    [b"CONFIG", b"SET", b"active-expire-effort", b"10"],
+    [b"CONFIG", b"SET", b"no-such-option", b"x"],
+    [b"CONFIG", b"SET", b"maxmemory-policy", b"nonsense"],
+    [b"CLIENT", b"PAUSE", b"20"], [b"CLIENT", b"PAUSE", b"30", b"WRITE"],
+    [b"CLIENT", b"PAUSE", b"-1"], [b"CLIENT", b"PAUSE", b"x"],
+    [b"CLIENT", b"KILL", b"ID", b"999999999"], [b"CLIENT", b"KILL", b"1.2.3.4:5"],
+    [b"CLIENT", b"KILL", b"ID", b"x"], [b"CLIENT", b"KILL", b"TYPE", b"pubsub"],
+    [b"DEBUG", b"SLEEP", b"0.002"], [b"DEBUG", b"DIGEST"], [b"DEBUG", b"HTSTATS", b"0"],
+    [b"DEBUG", b"OBJECT", b"k1"], [b"DEBUG", b"DIGEST-VALUE", b"k1", b"k2", b"{t}1"],
+    [b"DEBUG", b"ERROR", b"one\r\ntwo\x00three"], [b"DEBUG", b"SET-ACTIVE-EXPIRE", b"0"],
+    [b"DEBUG", b"SET-ACTIVE-EXPIRE", b"1"], [b"DEBUG", b"PROTOCOL", b"map"],
+    [b"DEBUG", b"PROTOCOL", b"bignum"], [b"DEBUG", b"PROTOCOL", b"verbatim"], [b"DEBUG", b"HELP"],
+    [b"SELECT", b"1"], [b"SELECT", b"14"], [b"SELECT", b"0"], [b"SELECT", b"16"],
+    [b"SELECT", b"-1"], [b"SELECT", b"x"], [b"SWAPDB", b"3", b"4"], [b"SWAPDB", b"0", b"99"],
+    [b"AUTH"], [b"AUTH", b"default", PASSWORD], [b"AUTH", b"a", b"b", b"c"],
+    [b"HELLO"], [b"HELLO", b"4"], [b"HELLO", b"2"], [b"HELLO", b"3"],
+    [b"HELLO", b"3", b"SETNAME", b"bad name"], [b"HELLO", b"3", b"SETNAME"],
+    [b"FLUSHDB", b"SYNC"], [b"FLUSHDB", b"nonsense"], [b"NOSUCHCOMMAND"],
+    [b"nosuch\r\ncommand", b"\x00" * 200], [b"", b""], [b"CLIENT"], [b"OBJECT"], [b"COMMAND"],
+    [b"X" * 5000, b"Y" * 5000]]
+TALKATIVE = {b"command", b"info", b"keys", b"client", b"config"}
+DISORDERING = {b"select", b"swapdb", b"auth", b"hello"}
+
+
+class Finding(Exception):
+    """What the fuzzer is for."""
+
+
+# ---- replies ----
+
+class Replies:
+    """Reads replies strictly from pieces, without ever starting over."""
+
+    MARKS = {b"+", b"-", b":", b"$", b"*", b"_", b"#", b",", b"(", b"=", b"!", b"~", b"%", b">",
+             b"|"}
+    PLAIN = {b"+", b"-", b":", b"_", b"#", b",", b"("}
+
+    def __init__(self):
+        self.bytes = bytearray()
+        self.at = 0
+        self.open = []  # aggregates under way: [mark, elements left, elements]
+        self.bulk = None  # (mark, size) of the one under way
+        self.marks = set()
+
+    def feed(self, data):
+        """Returns the replies that are now whole."""
+        self.bytes += data
+        whole = []
+        while True:
+            value = self._step()
+            if value is None:
+                break
+            value = self._settle(value[0])
+            if value is not None:
+                whole.append(value[0])
+        del self.bytes[:self.at]
+        self.at = 0
+        return whole
+
+    def nothing_left(self):
+        return not self.bytes and not self.open and self.bulk is None
+
+    def _fail(self, why):
+        raise Finding(f"not RESP: {why}, at {bytes(self.bytes[self.at:self.at + 120])!r}")
+
+    def _step(self):
+        """One element that is no aggregate with elements, as a 1-tuple; None: bytes are missing."""
+        while True:
+            if self.bulk is not None:
+                return self._take_bulk()
+            end = self.bytes.find(b"\r\n", self.at)
+            if end < 0:
+                if len(self.bytes) - self.at > 1 << 20:
+                    self._fail("a line without end")
+                return None
+            line = bytes(self.bytes[self.at:end])
+            mark, rest = line[:1], line[1:]
+            if mark not in self.MARKS:
+                self._fail("unknown type")
+            if b"\r" in rest or b"\n" in rest:
+                self._fail("a line break within a line")
+            value = self._line_value(mark, rest)
+            self.marks.add(mark)
+            self.at = end + 2
+            if value is not None:
+                return value
+
+    def _line_value(self, mark, rest):
+        if mark in self.PLAIN:
+            return (self._plain(mark, rest),)
+        if not (rest.isdigit() or rest == b"-1"):
+            self._fail("a bad length")
+        size = int(rest)
+        if size < 0:
+            if mark not in (b"$", b"*"):
+                self._fail("a negative length")
+            return (None,)
+        if mark in (b"$", b"=", b"!"):
+            self.bulk = (mark, size)
+            return None
+        count = size * 2 if mark in (b"%", b"|") else size
+        if count == 0:
+            return ([],)
+        self.open.append([mark, count, []])
+        return None
+
+    def _plain(self, mark, rest):
+        try:
+            if mark in (b":", b"("):
+                int(rest)
+            elif mark == b",":
+                float(rest)
+        except ValueError:
+            self._fail("a bad number")
+        if (mark == b"_" and rest) or (mark == b"#" and rest not in (b"t", b"f")):
+            self._fail("a bad null or boolean")
+        if mark == b"_":
+            return None
+        return mark + rest
+
+    def _take_bulk(self):
+        mark, size = self.bulk
+        if len(self.bytes) - self.at < size + 2:
+            return None
+        if self.bytes[self.at + size:self.at + size + 2] != b"\r\n":
+            self._fail("a bulk without its end")
+        data = bytes(self.bytes[self.at:self.at + size])
+        if mark == b"=" and data[3:4] != b":":
+            self._fail("a verbatim string without format")
+        self.at += size + 2
+        self.bulk = None
+        return (data,)
+
+    def _settle(self, value):
+        """Adds an element to the aggregate it belongs to; a 1-tuple where a reply is whole."""
+        while self.open:
+            aggregate = self.open[-1]
+            aggregate[2].append(value)
+            aggregate[1] -= 1
+            if aggregate[1]:
+                return None
+            self.open.pop()
+            if aggregate[0] == b"|":
+                return None  # an attribute is no reply: one follows
+            value = aggregate[2]
+        return (value,)
+
+
+# ---- requests ----
+
+class Row:
+    """A command, or a subcommand."""
+
+    def __init__(self, words, arity, flags, arguments):
+        self.words = words
+        self.arity = arity
+        self.flags = flags
+        self.arguments = arguments
+
+
+def _pairs(flat):
+    return dict(zip(flat[::2], flat[1::2])) if flat else {}
+
+
+def _argument(flat):
+    """One of COMMAND DOCS' arguments, which RESP2 gives as a flat array."""
+    argument = _pairs(flat)
+    argument[b"arguments"] = [_argument(a) for a in argument.get(b"arguments", [])]
+    argument[b"flags"] = {f.lstrip(b"+") for f in argument.get(b"flags", [])}
+    return argument
+
+
+def _usable(name, flags):
+    return (name not in EXCLUDED and name not in EXCLUDED_SUBCOMMANDS and name != "debug"
+            and not flags & EXCLUDED_FLAGS)
+
+
+def read_rows(ask):
+    """All rows of the server that may be fuzzed. `ask` sends a request and returns the reply."""
+    docs = _pairs(ask(b"COMMAND", b"DOCS"))
+    rows = []
+
+    def add(info, doc):
+        name = info[0].decode()
+        flags = {flag.lstrip(b"+").decode() for flag in info[2]}
+        words = [word.encode() for word in name.split("|")]
+        subcommands = info[9] if len(info) > 9 else []
+        doc = _pairs(doc)
+        if subcommands:
+            sub_docs = _pairs(doc.get(b"subcommands", []))
+            for sub in subcommands:
+                add(sub, sub_docs.get(sub[0], []))
+        elif _usable(name, flags) and words[0].decode() not in EXCLUDED:
+            arguments = [_argument(a) for a in doc.get(b"arguments", [])]
+            rows.append(Row(words, int(info[1].lstrip(b":")), flags, arguments))
+
+    for info in ask(b"COMMAND"):
+        add(info, docs.get(info[0], []))
+    return rows
+
+
+class Generator:
+    """Requests of one episode."""
+
+    def __init__(self, rng, rows):
+        self.rng = rng
+        self.rows = rows
+
+    def key(self):
+        kind = self.rng.random()
+        if kind < 0.75:
+            return b"k%d" % self.rng.randrange(60)
+        if kind < 0.9:
+            return b"{t}%d" % self.rng.randrange(20)
+        if kind < 0.95:
+            return self.rng.choice([b"", b"{", b"{}", b"{}a", b"a{b", b"\x00", b"a b", b"k\r\n"])
+        return self.rng.randbytes(self.rng.randrange(1, 300))
+
+    def value(self):
+        kind = self.rng.random()
+        if kind < 0.35:
+            return self.rng.choice(EDGE_NUMBERS)
+        if kind < 0.7:
+            return self.rng.randbytes(self.rng.randrange(0, 40))
+        if kind < 0.95:
+            return b"v" * self.rng.randrange(0, 3000)
+        return self.rng.randbytes(16) * self.rng.randrange(1, 8000)
+
+    def number(self):
+        if self.rng.random() < 0.5:
+            return b"%d" % self.rng.randrange(-5, 200)
+        return self.rng.choice(EDGE_NUMBERS)
+
+    def _leaf(self, argument):
+        kind = argument.get(b"type")
+        if kind == b"key":
+            return self.key()
+        if kind in (b"integer", b"double", b"unix-time"):
+            return self.number()
+        if kind == b"pattern":
+            return self.rng.choice(PATTERNS)
+        return self.value()
+
+    def _once(self, argument):
+        kind = argument.get(b"type")
+        if kind == b"pure-token":
+            return [argument.get(b"token", b"")]
+        if kind == b"oneof" and argument[b"arguments"]:
+            words = self.argument(self.rng.choice(argument[b"arguments"]), required=True)
+        elif kind == b"block":
+            words = [w for inner in argument[b"arguments"] for w in self.argument(inner)]
+        else:
+            words = [self._leaf(argument)]
+        return words
+
+    def argument(self, argument, required=False):
+        flags = argument[b"flags"]
+        if b"optional" in flags and not required and self.rng.random() < 0.5:
+            return []
+        times = 1
+        if b"multiple" in flags:
+            times = self.rng.choice([1, 1, 2, 3, 5, 20] + [1000] * (self.rng.random() < 0.02))
+        token = argument.get(b"token") if argument.get(b"type") != b"pure-token" else None
+        words = []
+        for i in range(times):
+            if token is not None and (i == 0 or b"multiple_token" in flags):
+                words.append(token)
+            words += self._once(argument)
+        return words
+
+    def _break(self, words):
+        """Makes a request wrong, or makes one that is wrong nearly right."""
+        how = self.rng.randrange(7)
+        at = self.rng.randrange(len(words))
+        if how == 0:
+            del words[at]
+        elif how == 1:
+            words.insert(at, self.value())
+        elif how == 2:
+            words[at] = self.number()
+        elif how == 3:
+            words += words[1:]
+        elif how == 4 and len(words) > 3:
+            tail = words[2:]
+            self.rng.shuffle(tail)
+            words[2:] = tail
+        elif how == 5:
+            words[at] = b""
+        else:
+            words[at] = self.value()
+        return words
+
+    def _from_row(self):
+        row = self.rng.choice(self.rows)
+        if row.words[0] in TALKATIVE and self.rng.random() < 0.8:
+            row = self.rng.choice(self.rows)
+        tail = [w for argument in row.arguments for w in self.argument(argument)]
+        if self.rng.random() < 0.1:
+            tail = [self.value() for _ in range(self.rng.randrange(0, 6))]
+        if tail and self.rng.random() < 0.3:
+            tail = self._break([b"-"] + tail)[1:]
+        names = [self._case(word) for word in row.words]
+        if names[0].lower() in (b"move", b"copy"):
+            tail = [b"14" if word.strip() == b"%d" % CHECKED_DB else word for word in tail]
+        return names + tail
+
+    def _case(self, word):
+        return word.upper() if self.rng.random() < 0.5 else word
+
+    def request(self, ordered=False):
+        """A request that is answered with exactly one reply. `ordered`: one that leaves the
+        connection's database alone."""
+        while True:
+            words = self._from_row() if self.rng.random() < 0.92 \
+                else list(self.rng.choice(FIXED_REQUESTS))
+            if words and not (ordered and words[0].lower() in DISORDERING):
+                return words
+
+    def bytes_of(self, words):
+        """As an array, or inline where that can say the same."""
+        if self.rng.random() < 0.1 and sum(map(len, words)) < 10000 and words[0]:
+            return b" ".join(quote(word) for word in words) + \
+                self.rng.choice([b"\r\n", b"\n"])
+        return encode(*words)
+
+
+def quote(word):
+    return b'"' + b"".join(b"\\x%02x" % c for c in word) + b'"'
+
+
+# ---- episodes ----
+
+class Episode:
+    """One connection's life: what is sent, what must come back, and how it ends."""
+
+    def __init__(self, fuzzer, worker, number):
+        self.fuzzer = fuzzer
+        self.name = f"{fuzzer.seed}:{worker}:{number}"
+        self.rng = random.Random(self.name)
+        self.generator = Generator(self.rng, fuzzer.rows)
+        self.token = b"own-%d-%d-" % (worker, number)
+        self.out = bytearray()
+        self.ends = []  # offsets in `out` behind each request
+        self.expected = []  # a check of each reply, or None
+        self.recent = []
+        self.replies = Replies()
+        self.received = 0
+        self.socket = None
+
+    # What is sent.
+
+    def add(self, words, check=None, replies=1):
+        self.out += self.generator.bytes_of(words)
+        self.ends.append(len(self.out))
+        self.recent.append(words)
+        self.expected += [check] * replies
+
+    def login(self):
+        if self.fuzzer.password:
+            self.add([b"AUTH", PASSWORD], is_ok)
+        if self.rng.random() < 0.3:
+            self.add([b"HELLO", b"3"])
+
+    def add_probe(self, last):
+        """A request whose reply can be told from all others."""
+        mark = self.token + b"%d" % len(self.expected)
+        kind = self.rng.randrange(3)
+        key = b"%s%d" % (self.token, self.rng.randrange(8))
+        if kind == 0:
+            self.add([b"ECHO", mark], equals(mark))
+        elif kind == 1:
+            last[key] = mark
+            self.add([b"SET", key, mark], is_ok)
+        else:
+            self.add([b"GET", key], equals(last.get(key), None))
+
+    def fill(self):
+        self.login()
+        last = {}
+        depth = self.rng.choice([1, 1, 2, 5, 20, 100, 600, 1500])
+        while depth > 0 and len(self.out) < 6 << 20:
+            if self.rng.random() < 0.4:
+                self.add_probe(last)
+            else:
+                self.add(self.generator.request(ordered=True))
+            depth -= 1
+
+    def fill_disordered(self):
+        self.login()
+        for _ in range(self.rng.choice([1, 5, 50, 300])):
+            self.add(self.generator.request())
+
+    def fill_reply_modes(self):
+        """CLIENT REPLY, with a model of it."""
+        self.login()
+        mode = "on"
+        for _ in range(self.rng.randrange(1, 60)):
+            if self.rng.random() < 0.3:
+                word = self.rng.choice([b"ON", b"OFF", b"SKIP"])
+                if word == b"ON":
+                    mode = "on"
+                    self.add([b"CLIENT", b"REPLY", word], is_ok)
+                    continue
+                if word == b"OFF":
+                    mode = "off"
+                elif mode != "off":
+                    mode = "skip"
+                self.add([b"CLIENT", b"REPLY", word], replies=0)
+                continue
+            mark = self.token + b"%d" % len(self.ends)
+            words, check = self.rng.choice([
+                ([b"ECHO", mark], equals(mark)),
+                ([b"SET", self.generator.key(), b"v"], None), ([b"GET"], is_error),
+                ([b"MGET", b"k1", b"k2", b"k3", b"k4"], None), ([b"DBSIZE"], None),
+                ([b"NOSUCH", b"x"], is_error),
+                ([b"MSETNX", self.generator.key(), b"1", self.generator.key(), b"2"], None)])
+            self.add(words, check, replies=1 if mode == "on" else 0)
+            if mode == "skip":
+                mode = "on"
+        self.add([b"CLIENT", b"REPLY", b"ON"], is_ok)
+
+    def garbage(self):
+        kind = self.rng.randrange(8)
+        if kind == 0:
+            return self.rng.randbytes(self.rng.randrange(1, 2000))
+        if kind == 1:
+            return b"*%d\r\n" % self.rng.choice([-1, 0, 1 << 20, 1 << 31, 1 << 62]) * 3
+        if kind == 2:
+            return b"*1\r\n$%d\r\n" % self.rng.choice([-1, 0, 1 << 29, 1 << 31, 1 << 62]) + b"x\r\n"
+        if kind == 3:
+            return b"*2\r\n$3\r\nGET\r\n+k\r\n"
+        if kind == 4:
+            return b'GET "unbalanced\r\n'
+        if kind == 5:
+            return b"x" * 70000
+        if kind == 6:
+            return b"\r\n" * 50 + b"*0\r\n" * 50 + b"*x\r\n"
+        cut = bytearray(encode(*self.generator.request()))
+        for _ in range(3):
+            cut[self.rng.randrange(len(cut))] = self.rng.randrange(256)
+        return bytes(cut)
+
+    # How it goes over the wire.
+
+    def connect(self):
+        self.socket = socket.create_connection(("127.0.0.1", self.fuzzer.port), STUCK_SECONDS)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.rng.random() < 0.1:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.socket.setblocking(False)
+
+    def abort(self):
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+    def piece(self, sent, style):
+        left = len(self.out) - sent
+        if style == "whole":
+            return left
+        if style == "bytes":
+            return self.rng.randrange(1, 8)
+        return min(left, self.rng.choice([1, 2, 10, 100, 1000, 16383, 16384, 16385, 70000]))
+
+    def _send(self, sent, style):
+        try:
+            return sent + self.socket.send(memoryview(self.out)[sent:sent + self.piece(sent, style)])
+        except BlockingIOError:
+            return sent
+
+    def _receive(self):
+        """True until the server has closed."""
+        try:
+            data = self.socket.recv(READ_SIZE)
+        except BlockingIOError:
+            return True
+        except ConnectionResetError:
+            return False
+        self.take(data)
+        return bool(data)
+
+    def take(self, data):
+        for reply in self.replies.feed(data):
+            if self.received == len(self.expected):
+                raise Finding(f"a reply too many: {reply!r:.200}")
+            check = self.expected[self.received]
+            if check and not check(reply):
+                raise Finding(f"reply {self.received} is {reply!r:.200}, wanted {check.__doc__}")
+            self.received += 1
+
+    def exchange(self, until_closed=False, sent_max=None, half_close=False):
+        """Sends all, or sent_max bytes, and reads what is due; true where the server closed."""
+        style = self.rng.choice(["whole", "whole", "mixed", "bytes"])
+        if style == "bytes" and len(self.out) > 5000:
+            style = "mixed"
+        end = len(self.out) if sent_max is None else sent_max
+        lazy = self.rng.random() < 0.15  # reads nothing before all has been sent, or 3 MB
+        sent = 0
+        moved = time.monotonic()
+        while sent < end or until_closed or \
+                (sent_max is None and self.received < len(self.expected)):
+            reads = [] if lazy and sent < min(end, 3 << 20) else [self.socket]
+            writes = [self.socket] if sent < end else []
+            wait = 0.05 if not reads else 1
+            readable, writable, _ = select.select(reads, writes, [], wait)
+            if not reads and not writable:
+                lazy = False
+            if readable:
+                moved = time.monotonic()
+                if not self._receive():
+                    return True
+            if writable:
+                moved = time.monotonic()
+                try:
+                    sent = self._send(sent, style)
+                except (BrokenPipeError, ConnectionResetError):
+                    self.drain()
+                    return True
+                if sent == end and half_close:
+                    self.socket.shutdown(socket.SHUT_WR)
+            if time.monotonic() - moved > STUCK_SECONDS:
+                raise Finding(f"stuck: {self.received} of {len(self.expected)} replies came, "
+                              f"{sent} of {end} bytes were sent")
+            if self.fuzzer.over():
+                return False
+        return False
+
+    def drain(self):
+        """What still stands in the socket, once sending failed."""
+        self.socket.settimeout(1)
+        try:
+            while data := self.socket.recv(READ_SIZE):
+                self.take(data)
+        except OSError:
+            pass
+
+    def need_all(self, closed):
+        if self.fuzzer.over():
+            return
+        if self.received != len(self.expected):
+            raise Finding(f"{self.received} replies to {len(self.expected)} requests"
+                          + (", then the server closed" if closed else ""))
+        if not self.replies.nothing_left():
+            raise Finding("bytes behind the last reply")
+        if b">" in self.replies.marks:
+            raise Finding("a push that nobody asked for")
+
+    def story(self):
+        """The requests around the one that was to be answered next."""
+        start = max(0, self.received - KEPT_REQUESTS // 2)
+        lines = [f"  episode {self.name}, from request {start}:"]
+        lines += [f"    {words!r:.200}" for words in self.recent[start:start + KEPT_REQUESTS]]
+        return "\n".join(lines)
+
+    # The kinds of lives.
+
+    def live_and_close(self):
+        self.rng.choice([self.fill, self.fill, self.fill_disordered, self.fill_reply_modes])()
+        closed = self.exchange()
+        self.need_all(closed)
+        self.rng.choice([self.socket.close, self.abort])()
+
+    def live_half_closed(self):
+        self.fill()
+        if not self.exchange(until_closed=True, half_close=True):
+            return
+        self.need_all(True)
+
+    def live_until_quit(self):
+        self.fill()
+        self.add([b"QUIT"], is_ok)
+        due = len(self.expected)
+        for _ in range(self.rng.choice([0, 0, 3, 300])):
+            self.out += encode(*self.generator.request())
+        if self.exchange(until_closed=True):
+            if self.received < due and not self.fuzzer.over() and self.quit_tail_sent(due):
+                raise Finding(f"{self.received} of {due} replies before QUIT closed")
+
+    def quit_tail_sent(self, due):
+        """Requests behind QUIT that the server has not read make the kernel reset the connection,
+        and a reset may destroy replies on their way: no finding."""
+        return len(self.out) == self.ends[due - 1 if len(self.ends) == due else -1]
+
+    def live_broken(self):
+        self.rng.choice([self.fill, self.fill_disordered])()
+        whole = len(self.expected)
+        self.out += self.garbage()
+        self.out += b"".join(encode(*self.generator.request())
+                             for _ in range(self.rng.choice([0, 1, 20])))
+        self.expected += [None] * 200000
+        self.exchange_for(self.rng.choice([0.05, 0.3]), whole)
+        self.socket.close()
+
+    def exchange_for(self, seconds, whole):
+        """Sends all; reads for a while after the replies to the whole requests."""
+        expected, self.expected = self.expected, self.expected[:whole]
+        self.expected = expected
+        sent, style, end_at = 0, self.rng.choice(["whole", "mixed"]), None
+        moved = time.monotonic()
+        while end_at is None or time.monotonic() < end_at:
+            writes = [self.socket] if sent < len(self.out) else []
+            readable, writable, _ = select.select([self.socket], writes, [], 0.05)
+            if readable:
+                moved = time.monotonic()
+                if not self._receive():
+                    return
+            if writable:
+                moved = time.monotonic()
+                try:
+                    sent = self._send(sent, style)
+                except (BrokenPipeError, ConnectionResetError):
+                    self.drain()
+                    return
+            if end_at is None and sent == len(self.out) and self.received >= whole:
+                end_at = time.monotonic() + seconds
+            if time.monotonic() - moved > STUCK_SECONDS and self.received < whole:
+                raise Finding(f"stuck: {self.received} of {whole} replies came before garbage")
+            if self.fuzzer.over():
+                return
+
+    def live_half_request(self):
+        self.fill()
+        self.exchange(sent_max=self.rng.randrange(len(self.out) + 1))
+        if self.rng.random() < 0.3:
+            time.sleep(self.rng.random() * 0.02)
+        self.rng.choice([self.socket.close, self.abort])()
+
+    def live_without_reading(self):
+        self.login()
+        for _ in range(self.rng.choice([10, 300])):
+            self.add(self.rng.choice([[b"COMMAND", b"DOCS"], [b"INFO", b"everything"],
+                                      [b"GETRANGE", b"k1", b"0", b"-1"], [b"KEYS", b"*"]]))
+        self.exchange(sent_max=len(self.out))
+        time.sleep(self.rng.random() * 0.1)
+        self.abort()
+
+    def live_and_be_killed(self):
+        """Kills itself from another connection while its pipeline runs."""
+        self.socket.setblocking(True)
+        self.socket.settimeout(STUCK_SECONDS)
+        if self.fuzzer.password:
+            self.socket.sendall(encode(b"AUTH", PASSWORD))
+            self.socket.recv(100)
+        self.socket.sendall(b"CLIENT ID\r\n")
+        line = self.socket.recv(100)
+        if not line.endswith(b"\r\n"):
+            raise Finding(f"CLIENT ID gave {line!r}")
+        self.socket.setblocking(False)
+        self.fill()
+        killer = threading.Thread(target=self.fuzzer.kill_client,
+                                  args=(line[1:-2], self.rng.random() * 0.01))
+        killer.start()
+        try:
+            if not self.exchange():
+                self.drain()
+        finally:
+            killer.join()
+            self.socket.close()
+
+    def live_shortly(self):
+        self.rng.choice([self.socket.close, self.abort])()
+
+    def run(self):
+        lives = [self.live_and_close] * 10 + [
+            self.live_half_closed, self.live_half_closed, self.live_until_quit,
+            self.live_until_quit, self.live_broken, self.live_broken, self.live_broken,
+            self.live_half_request, self.live_half_request, self.live_without_reading,
+            self.live_and_be_killed, self.live_shortly]
+        life = self.rng.choice(lives)
+        self.connect()
+        try:
+            life()
+        except Finding as finding:
+            finding.args = (f"{finding.args[0]} ({life.__name__})",)
+            raise
+        finally:
+            self.socket.close()
+
+
+def is_ok(reply):
+    """OK"""
+    return reply == b"+OK" or (isinstance(reply, bytes) and reply.startswith(b"-OOM"))
+
+
+def is_error(reply):
+    """an error"""
+    return isinstance(reply, bytes) and reply.startswith(b"-")
+
+
+def equals(*values):
+    def check(reply):
+        return reply in values
+    check.__doc__ = " or ".join(map(repr, values))
+    return check
+
+
+# ---- the checker ----
+
+class Checker:
+    """Reads its own data back, beside the fuzzing. Only it empties the server, as only it knows
+    then what is left."""
+
+    def __init__(self, fuzzer):
+        self.fuzzer = fuzzer
+        self.rng = random.Random(f"{fuzzer.seed}:checker")
+        self.data = {}
+        self.slowest = 0.0
+        self.rounds = 0
+        self.socket = None
+        self.connect()
+
+    def connect(self):
+        if self.socket:
+            self.socket.close()
+        self.socket = harness.Raw(self.fuzzer.port, timeout=STUCK_SECONDS)
+        if self.fuzzer.password:
+            self.call("AUTH", PASSWORD)
+        self.expect("OK", "SELECT", CHECKED_DB)
+
+    def call(self, *args):
+        start = time.monotonic()
+        try:
+            reply = self.socket.call(*args)
+        except TimeoutError:
+            raise Finding(f"the checker waits {STUCK_SECONDS} s for {args[:3]!r:.200}") from None
+        self.slowest = max(self.slowest, time.monotonic() - start)
+        return reply
+
+    def expect(self, wanted, *args):
+        reply = self.call(*args)
+        if reply != wanted:
+            raise Finding(f"checker: {args!r:.300} gave {reply!r:.300}, wanted {wanted!r:.300}")
+
+    def round(self):
+        kind = self.rng.randrange(100)
+        keys = [b"checker:%d" % self.rng.randrange(200) for _ in range(8)]
+        if kind < 40:
+            value = self.rng.randbytes(self.rng.choice([5, 30, 300, 20000]))
+            self.expect("OK", "SET", keys[0], value)
+            self.data[keys[0]] = value
+        elif kind < 60:
+            self.expect(self.data.get(keys[0]), "GET", keys[0])
+        elif kind < 75:
+            self.expect([self.data.get(key) for key in keys], "MGET", *keys)
+        elif kind < 85:
+            pairs = {key: b"%d" % self.rng.randrange(1000) for key in keys}
+            self.expect("OK", "MSET", *[x for pair in pairs.items() for x in pair])
+            self.data.update(pairs)
+        elif kind < 93:
+            self.expect(int(keys[0] in self.data), "DEL", keys[0])
+            self.data.pop(keys[0], None)
+        elif kind < 96:
+            self.expect(len(self.data), "DBSIZE")
+        elif kind < 99:
+            self.connect()
+        elif self.rng.random() < 0.1:
+            self.expect("OK", "FLUSHALL")
+            self.data.clear()
+
+    def run(self):
+        while not self.fuzzer.over():
+            self.round()
+            self.rounds += 1
+            time.sleep(0.002)
+
+
+# ---- the whole ----
+
+class Fuzzer:
+    """The server under test and the processes that fuzz it."""
+
+    def __init__(self, options):
+        self.seed = options.seed
+        self.end = time.monotonic() + options.seconds
+        self.password = options.seed % 2 == 1
+        self.found = FORK.Event()
+        self.problems = []
+        harness.BINARY = os.path.abspath(options.server)
+        harness.BACKEND, harness.SHARDS = options.backend, options.shards
+        args = ["--proto-max-bulk-len", str(BULK_MAX)]
+        if self.password:
+            args += ["--requirepass", PASSWORD.decode()]
+        self.server = harness.Server(*args)
+        self.port = self.server.port
+        self.rows = read_rows(self.ask)
+
+    def over(self):
+        return time.monotonic() >= self.end or self.found.is_set()
+
+    def ask(self, *args):
+        """One request on a connection of its own, its reply in the fuzzer's own form."""
+        with socket.create_connection(("127.0.0.1", self.port), STUCK_SECONDS) as s:
+            replies, got = Replies(), []
+            requests = [[b"AUTH", PASSWORD]] * self.password + [args]
+            s.sendall(b"".join(encode(*request) for request in requests))
+            while len(got) < len(requests):
+                data = s.recv(READ_SIZE)
+                if not data:
+                    raise Finding(f"closed on {args!r:.200}")
+                got += replies.feed(data)
+            return got[-1]
+
+    def kill_client(self, client_id, delay):
+        time.sleep(delay)
+        try:
+            self.ask(b"CLIENT", b"KILL", b"ID", client_id)
+        except OSError:
+            pass
+
+    def work(self, worker):
+        """Runs episodes; returns what to print and what was found."""
+        number = 0
+        while not self.over():
+            episode = Episode(self, worker, number)
+            try:
+                episode.run()
+            except Finding as finding:
+                return f"{finding}\n{episode.story()}"
+            except OSError as error:
+                if not self.over():
+                    return f"{error!r}\n{episode.story()}"
+            number += 1
+        return number
+
+    def check(self):
+        checker = Checker(self)
+        try:
+            checker.run()
+        except (Finding, OSError, harness.Closed) as error:
+            return f"checker: {error!r}"
+        return checker.rounds, checker.slowest
+
+    def _run_process(self, pipe, work, args):
+        result = work(*args)
+        if isinstance(result, str):
+            self.found.set()
+        pipe.send(result)
+
+    def start(self, work, *args):
+        mine, theirs = FORK.Pipe()
+        process = FORK.Process(target=self._run_process, args=(theirs, work, args), daemon=True)
+        process.start()
+        theirs.close()
+        return process, mine
+
+    def result_of(self, process, pipe):
+        """What a process found; None where it found nothing or is lost."""
+        try:
+            if not pipe.poll(max(0, self.end - time.monotonic()) + 3 * STUCK_SECONDS):
+                raise EOFError
+            result = pipe.recv()
+        except EOFError:
+            process.kill()
+            result = "a fuzzing process hangs or has failed"
+        if isinstance(result, str):
+            self.problems.append(result)
+            return None
+        return result
+
+    def run(self):
+        running = [self.start(self.work, i) for i in range(WORKERS)]
+        checking = self.start(self.check)
+        episodes = sum(self.result_of(*each) or 0 for each in running)
+        rounds, slowest = self.result_of(*checking) or (0, 0)
+        self.finish()
+        print(f"{episodes} connections over {len(self.rows)} commands, {rounds} checks, "
+              f"the slowest in {slowest * 1000:.0f} ms")
+
+    def finish(self):
+        if not self.server.alive():
+            self.problems.insert(0, "the server has ended")
+        try:
+            self.server.stop()
+        except AssertionError as problem:
+            self.problems.append(str(problem))
+        finally:
+            self.server.destroy()
+
+
+def read_options():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--server", required=True)
+    parser.add_argument("--shards", type=int, default=3)
+    parser.add_argument("--backend", default="auto")
+    return parser.parse_args()
+
+
+def main():
+    options = read_options()
+    print(f"seed {options.seed}, {options.shards} shards, {options.backend}", flush=True)
+    fuzzer = Fuzzer(options)
+    fuzzer.run()
+    for problem in fuzzer.problems:
+        print(f"FINDING (seed {options.seed}): {problem}")
+    return 1 if fuzzer.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

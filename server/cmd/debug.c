@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "proto/glob.h"
 #include "proto/mem.h"
 #include "proto/number.h"
 #include "server/accept.h"
@@ -19,6 +20,8 @@
 #include "shard/db.h"
 
 #define SLEEP_S_MAX 1e8
+#define STRINGMATCH_MAX (1 << 20)
+#define STRINGMATCH_ROUNDS 100000
 
 /* An argument as a C number, as lenient as C is: what is none is 0. */
 static double lenient_number(struct slice text)
@@ -334,6 +337,40 @@ static void debug_htstats(struct call *c)
 
 /* ---- The whole ---- */
 
+/* STRINGMATCH-LEN length pattern: matches as many bytes 'a' with the pattern, which shows what a
+ * hostile pattern costs. */
+static void debug_stringmatch_len(struct call *c)
+{
+    int64_t size;
+    if (!call_arg_integer_in(c, 2, 0, STRINGMATCH_MAX, &size))
+        return;
+
+    char *text = mem_alloc((size_t)size + 1);
+    memset(text, 'a', (size_t)size);
+    bool matches = glob_match(c->argv[3], (struct slice){text, (size_t)size}, false);
+    mem_free(text);
+
+    reply_integer(&c->reply, matches);
+}
+
+/* STRINGMATCH-TEST: patterns and texts of a few hostile letters, many times over. */
+static void debug_stringmatch_test(struct call *c)
+{
+    static const char letters[] = "ab*?[]^-\\";
+    struct shard *s = &core_self()->shard;
+    for (int round = 0; round < STRINGMATCH_ROUNDS; round++) {
+        char pattern[32], text[32];
+        for (size_t i = 0; i < sizeof(text); i++) {
+            pattern[i] = letters[shard_random(s) % (sizeof(letters) - 1)];
+            text[i] = letters[shard_random(s) % (sizeof(letters) - 1)];
+        }
+        glob_match((struct slice){pattern, shard_random(s) % sizeof(pattern)},
+                   (struct slice){text, shard_random(s) % sizeof(text)}, round % 2);
+    }
+
+    reply_simple(&c->reply, "Apparently Redis did not crash: test passed");
+}
+
 static void debug_help(struct call *c)
 {
     static const char *const lines[] = {
@@ -360,6 +397,10 @@ static void debug_help(struct call *c)
         "    Say whether expired keys are removed before somebody asks for them.",
         "SLEEP <seconds>",
         "    Stop the whole server for <seconds>, which may have a fraction.",
+        "STRINGMATCH-LEN <length> <pattern>",
+        "    Match <length> letters 'a' with a glob-style pattern.",
+        "STRINGMATCH-TEST",
+        "    Match random patterns with random texts.",
         "HELP",
         "    Print this help.",
     };
@@ -385,6 +426,8 @@ static const struct debug_command {
     {"protocol", debug_protocol, 3, 3},
     {"set-active-expire", debug_set_active_expire, 3, 3},
     {"sleep", debug_sleep, 3, 3},
+    {"stringmatch-len", debug_stringmatch_len, 4, 4},
+    {"stringmatch-test", debug_stringmatch_test, 2, 2},
 };
 
 static bool is_allowed(const struct call *c)

@@ -400,3 +400,12 @@ def test_what_debug_lacks_is_an_error(raw):
         assert isinstance(reply, ReplyError)
         assert reply.text == ("ERR unknown subcommand or wrong number of arguments for "
                               f"'{name}'. Try DEBUG HELP.")
+
+
+def test_debug_matches_hostile_patterns_in_bounded_time(fresh_server):
+    server = fresh_server("--enable-debug-command", "yes")
+    client = server.client()
+    assert client.execute_command("DEBUG", "STRINGMATCH-LEN", 10, "a*a") == 1
+    assert client.execute_command("DEBUG", "STRINGMATCH-LEN", 10, "a*b") == 0
+    assert client.execute_command("DEBUG", "STRINGMATCH-LEN", 100000, "a*" * 30 + "b") == 0
+    assert b"passed" in client.execute_command("DEBUG", "STRINGMATCH-TEST")

@@ -45,9 +45,9 @@ static inline size_t back_usable(const void *p)
 #define DECOMMIT_DELAY_MS 25 /* mimalloc's default */
 #endif
 
-/* mimalloc 2.0.9 looks at freed pages again only when their segment is next used, which after a large
- * removal may be never. The delay is one option of the process: another thread's free that falls
- * between the two lines is given back early, which costs it time and nothing else. */
+/* mimalloc 2.0.9 looks at freed pages again only when their segment is next used, which after a
+ * large removal may be never. The delay is one option of the process: another thread's free that
+ * falls between the two lines is given back early, which costs it time and nothing else. */
 void mem_free_now(void *p)
 {
 #ifdef LASCA_SYSTEM_MALLOC

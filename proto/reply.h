@@ -1,8 +1,8 @@
 /* Replies: RESP2 and RESP3 encodings, appended to a buf.
  *
  * Source: the Redis protocol specification, versions 2 and 3. A type that RESP2 lacks is written in
- * the form that Redis 7 gives RESP2 clients (a map as a flat array, a double as a bulk, ...). Used by
- * one thread at a time: the one that runs the command. */
+ * the form that Redis 7 gives RESP2 clients (a map as a flat array, a double as a bulk, ...). Used
+ * by one thread at a time: the one that runs the command. */
 #pragma once
 
 #include "proto/buf.h"

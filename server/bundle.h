@@ -75,7 +75,7 @@ struct bundle {
     struct core_mask mask;     /* participants */
     uint32_t part_count;
     uint32_t item_count;
-    uint16_t *order;           /* rank of each request's part in turn, or BUNDLE_RANK_ALL; NULL: one part */
+    uint16_t *order;           /* rank of each request's part, or BUNDLE_RANK_ALL; NULL: one part */
     struct bundle_part *parts; /* by rank of participant; a cross transaction has one */
     _Atomic uint32_t pending;
 };

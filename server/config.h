@@ -18,6 +18,7 @@ enum config_policy { /* maxmemory-policy */
 };
 
 enum config_log_level { LOG_DEBUG, LOG_VERBOSE, LOG_NOTICE, LOG_WARNING, LOG_NOTHING };
+enum config_pin { PIN_NO, PIN_YES, PIN_AUTO };
 enum config_debug { DEBUG_NO, DEBUG_YES, DEBUG_LOCAL };
 
 struct config_output_limit { /* client-output-buffer-limit of one class */
@@ -40,7 +41,7 @@ struct config {
     int io_backend;        /* enum ring_backend of net/ring.h: auto, io_uring, epoll */
     /* Cores. */
     int64_t shards;        /* 0: as many as the CPUs this process may use */
-    bool pin_cores;        /* pin each core's thread to a CPU where allowed */
+    int pin_cores;         /* enum config_pin */
     /* Data. */
     int64_t databases;
     int maxmemory_policy;  /* enum config_policy; decides what OBJECT FREQ and IDLETIME can say */

@@ -44,19 +44,26 @@ static const struct option_name debug_access[] = {
     {"no", DEBUG_NO}, {"yes", DEBUG_YES}, {"local", DEBUG_LOCAL}, {NULL, 0},
 };
 
+static const struct option_name pinning[] = {
+    {"no", PIN_NO}, {"yes", PIN_YES}, {"auto", PIN_AUTO}, {NULL, 0},
+};
+
 static const struct option_name backends[] = {
     {"auto", RING_AUTO}, {"io_uring", RING_URING}, {"epoll", RING_EPOLL}, {NULL, 0},
 };
 
+#define DATABASES_MAX (1 << 20)
+
 static const struct config_option options[] = {
     {"bind", OPTION_BIND, 0, "* -::*", .flags = OPTION_MANY, .section = "Network",
      .text = "The addresses to listen on: at most 16, IPv4 or IPv6, separated by blanks. An "
-             "address that begins with '-' may be unavailable; any other that is stops the "
-             "start. '*' is every IPv4 address, '::*' every IPv6 address, \"\" none.\n"
-             "As long as protected-mode is on and no password is set, only clients on this "
-             "host are served, whatever the addresses."},
+             "address that begins with '-' may be unavailable, as long as another one is not; "
+             "any other that is stops the start. '*' is every IPv4 address, '::*' every IPv6 "
+             "address.\n"
+             "As long as protected-mode is on and no password is set, only clients that come "
+             "over the loopback interface are served, whatever the addresses."},
     {"port", INTEGER_FIELD(port), "6379", 0, 65535,
-     .text = "The TCP port. 0: do not listen on TCP."},
+     .text = "The TCP port."},
     {"protected-mode", BOOL_FIELD(protected_mode), "yes", .flags = OPTION_MUTABLE,
      .text = "With yes, and while requirepass is empty, connections from other hosts are "
              "refused with an error that names the cures. Say no only where nobody else can "
@@ -66,12 +73,13 @@ static const struct config_option options[] = {
              "/proc/sys/net/core/somaxconn."},
     {"tcp-keepalive", INTEGER_FIELD(tcp_keepalive), "300", 0, INT32_MAX, .flags = OPTION_MUTABLE,
      .text = "After so many idle seconds the kernel probes whether a client is still there. 0: "
-             "it never does."},
+             "it never does. A change holds for new connections."},
     {"timeout", INTEGER_FIELD(timeout), "0", 0, INT32_MAX, .flags = OPTION_MUTABLE,
      .text = "A client that has sent nothing for so many seconds is disconnected. 0: never."},
     {"maxclients", INTEGER_FIELD(maxclients), "10000", 1, UINT32_MAX, .flags = OPTION_MUTABLE,
      .text = "How many clients may be connected at once; one more is told an error and "
-             "disconnected. The limit on open files (ulimit -n) must be somewhat higher."},
+             "disconnected. The limit on open files (ulimit -n) is raised to suit; where that is "
+             "not allowed, this is lowered, and the log says so."},
     {"io-backend", ENUM_FIELD(io_backend), "auto", .names = backends,
      .text = "How sockets are driven. auto is io_uring where the kernel allows it, else epoll. "
              "io_uring refuses to start where it is not allowed, as under Docker's default "
@@ -80,11 +88,12 @@ static const struct config_option options[] = {
     {"shards", INTEGER_FIELD(shards), "0", 0, SHARD_COUNT_MAX, .section = "Cores",
      .text = "How many threads serve, each with its own part of the keys. 0: one for each CPU "
              "that this process may use, by its affinity and its cgroup's CPU quota."},
-    {"pin-cores", BOOL_FIELD(pin_cores), "yes",
-     .text = "Keep each of those threads on a CPU of its own. Say no where other busy "
-             "processes share the CPUs."},
+    {"pin-cores", ENUM_FIELD(pin_cores), "auto", .names = pinning,
+     .text = "Whether each of those threads stays on one CPU: the first thread on the first CPU "
+             "that this process may use, and so on. auto: where there are as many threads as "
+             "CPUs and no CPU quota is set. Say no where other busy processes share the CPUs."},
 
-    {"databases", INTEGER_FIELD(databases), "16", 1, INT32_MAX, .section = "Data",
+    {"databases", INTEGER_FIELD(databases), "16", 1, DATABASES_MAX, .section = "Data",
      .text = "How many databases SELECT can choose from, numbered from 0."},
     {"maxmemory-policy", ENUM_FIELD(maxmemory_policy), "noeviction", .names = policies,
      .flags = OPTION_MUTABLE,
@@ -116,7 +125,8 @@ static const struct config_option options[] = {
      .text = "A client that does not read its replies is disconnected when they take more "
              "memory than the hard limit, or for some seconds without a break more than the "
              "soft limit. Groups of class (normal, replica or pubsub), hard limit, soft limit "
-             "and those seconds; 0 is no limit, a class not named keeps its limits."},
+             "and those seconds; 0 is no limit, a class not named keeps its limits. Only normal "
+             "clients exist in this version."},
     {"enable-debug-command", ENUM_FIELD(enable_debug_command), "no", .names = debug_access,
      .text = "Whether DEBUG may be used: by nobody, by everyone, or from this host only "
              "(local). It can stop the server."},

@@ -141,6 +141,8 @@ struct core {
     uint32_t next_accept_core; /* core 0: where the next connection goes */
     bool drained;              /* stopping: counted in server->cores_drained */
     int64_t stop_deadline_us;
+    uint32_t over_soft_limit;  /* sessions whose output is above their soft limit */
+    int64_t http_told_us;      /* when the log last told of HTTP on this port; 0: never */
     uint32_t stop_rounds;      /* iterations since the stop began */
     bool sweeping;             /* the last sweep slice was fruitful: another one is due */
     int64_t sweep_used_us;     /* in this period */

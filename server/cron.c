@@ -71,6 +71,14 @@ static void close_idle(struct core *c)
             session_end(c, s, false);
 }
 
+/* A client that neither reads nor sends is looked at here: flushing it applies the limit. */
+static void check_soft_limits(struct core *c)
+{
+    for (struct session *s = c->sessions; s && c->over_soft_limit; s = s->next)
+        if (s->soft_limit_since_ms)
+            session_touch(c, s);
+}
+
 static void end_pause(struct core *c)
 {
     if (c->held && server->pause_until_ms <= c->wall_ms)
@@ -147,9 +155,10 @@ void cron_run(struct core *c)
     sample(c);
     note_memory(c);
     close_idle(c);
+    check_soft_limits(c);
     end_pause(c);
-    bool busy = c->stats.commands != c->cron_commands || c->held || c->stop_deadline_us ||
-                shard_has_expiring(&c->shard);
+    bool busy = c->over_soft_limit || c->held || c->stop_deadline_us ||
+                c->stats.commands != c->cron_commands || shard_has_expiring(&c->shard);
     c->cron_commands = c->stats.commands;
     c->next_cron_us = c->now_us + (busy ? BUSY_PERIOD_US : IDLE_PERIOD_US);
     if (c->held)

@@ -63,25 +63,36 @@ static sigset_t stop_signals(void)
 static void wait_for_stop(void)
 {
     sigset_t set = stop_signals();
-    int signal_number = 0;
-    sigwait(&set, &signal_number);
+    int signal_number;
+    do {
+        signal_number = 0;
+        sigwait(&set, &signal_number);
+    } while (signal_number == SIGUSR2 && !atomic_load(&server->shutdown_asked));
     if (signal_number != SIGUSR2)
         log_write(&server->log, LOG_WARNING, "Received %s, stopping",
                   signal_number == SIGTERM ? "SIGTERM" : "SIGINT");
     server_stop();
+    sigdelset(&set, SIGUSR2);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
-static void choose_backend(void)
+static bool choose_backend(char *error, size_t error_size)
 {
     char why[256] = "";
     server->backend = server->config.io_backend;
     if (server->backend == RING_EPOLL)
-        return;
+        return true;
     enum ring_backend found = ring_probe(why, sizeof(why));
+    if (found != RING_URING && server->backend == RING_URING) {
+        snprintf(error, error_size,
+                 "io-backend io_uring is not available (%s): allow it, or choose auto or epoll",
+                 why);
+        return false;
+    }
     if (found != RING_URING)
         log_write(&server->log, LOG_WARNING, "io_uring is not available (%s): using epoll", why);
     server->backend = found;
+    return true;
 }
 
 static int fail(const char *error)
@@ -97,18 +108,21 @@ int main(int argc, char **argv)
     char error[ERROR_SIZE] = "";
     struct config config;
     config_init(&config);
-    if (!config_load(&config, argc, argv, error, sizeof(error)))
+    if (!config_load(&config, argc, argv, error, sizeof(error))) {
+        config_deinit(&config);
         return fail(error);
+    }
     sigset_t set = stop_signals();
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
-    if (!server_create(&config, error, sizeof(error)))
-        return fail(error);
+    bool created = server_create(&config, error, sizeof(error));
     config_deinit(&config);
-    choose_backend();
-    server_raise_file_limit();
-    if (!server_open_listeners(error, sizeof(error)))
+    if (!created)
+        return fail(error);
+    if (!choose_backend(error, sizeof(error)) ||
+        !server_raise_file_limit(error, sizeof(error)) ||
+        !server_open_listeners(error, sizeof(error)))
         return fail(error);
     log_write(&server->log, LOG_NOTICE, "Lasca %s, pid %d, port %lld, %u shards, %s", LASCA_VERSION,
               (int)getpid(), (long long)server->config.port, server->core_count,

@@ -19,6 +19,10 @@
 
 /* Descriptors kept for what is not a client: listeners, rings, the log. */
 #define SPARE_FILES 32
+#define FILES_PER_CORE 4
+/* A port in use is tried again for a second. */
+#define BIND_TRIES 20
+#define BIND_WAIT_US 50000
 
 struct server *server;
 
@@ -28,6 +32,7 @@ struct start {
     pthread_barrier_t done;  /* nobody wakes another's ring any more */
     struct cpus_mask mask;
     bool spins;
+    bool pins;
     _Atomic int error; /* errno of a core that could not start */
 };
 
@@ -124,46 +129,62 @@ void server_destroy(void)
     server = NULL;
 }
 
+/* Opens one address. A port that a server killed a moment ago still holds (the kernel takes its
+ * ring down in the background) is waited for. */
+static int open_listener(const char *address, char *error, size_t error_size)
+{
+    const struct config *c = &server->config;
+    for (int tries = 0;; tries++) {
+        int fd = listener_open(address, (unsigned)c->port, (unsigned)c->tcp_backlog, error,
+                               error_size);
+        if (fd >= 0 || errno != EADDRINUSE || tries == BIND_TRIES)
+            return fd;
+        usleep(BIND_WAIT_US);
+    }
+}
+
 bool server_open_listeners(char *error, size_t error_size)
 {
     const struct config *c = &server->config;
-    if (c->port == 0)
-        return true;
-    for (uint32_t i = 0; i < c->bind_count; i++) {
+    snprintf(error, error_size, "Configured to not listen anywhere: give a port and an address "
+             "(--port 6379 --bind 127.0.0.1)");
+    for (uint32_t i = 0; c->port && i < c->bind_count; i++) {
         bool optional = c->bind[i][0] == '-';
-        int fd = listener_open(c->bind[i] + optional, (unsigned)c->port, (unsigned)c->tcp_backlog,
-                               error, error_size);
+        int fd = open_listener(c->bind[i] + optional, error, error_size);
         if (fd >= 0)
             server->listeners[server->listener_count++] = fd;
         else if (!optional)
             return false;
     }
-    if (server->listener_count == 0)
-        return false;
-    return true;
+    return server->listener_count > 0;
 }
 
-void server_raise_file_limit(void)
+bool server_raise_file_limit(char *error, size_t error_size)
 {
     struct rlimit limit;
-    uint64_t want = (uint64_t)server->config.maxclients + SPARE_FILES + server->core_count * 4;
+    uint64_t own = SPARE_FILES + (uint64_t)server->core_count * FILES_PER_CORE;
+    uint64_t want = (uint64_t)server->config.maxclients + own;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want)
-        return;
+        return true;
     struct rlimit more = {want, limit.rlim_max < want ? want : limit.rlim_max};
     if (setrlimit(RLIMIT_NOFILE, &more) == 0)
-        return;
+        return true;
     more = (struct rlimit){limit.rlim_max, limit.rlim_max};
     setrlimit(RLIMIT_NOFILE, &more);
     getrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur >= want)
-        return;
-    server->config.maxclients = limit.rlim_cur > SPARE_FILES * 2
-                                    ? (int64_t)(limit.rlim_cur - SPARE_FILES - server->core_count)
-                                    : SPARE_FILES;
+    if (limit.rlim_cur <= own) {
+        snprintf(error, error_size,
+                 "only %llu open files are allowed, and %u shards need more than %llu: raise the "
+                 "limit (ulimit -n, LimitNOFILE=) or use fewer --shards",
+                 (unsigned long long)limit.rlim_cur, server->core_count, (unsigned long long)own);
+        return false;
+    }
+    server->config.maxclients = (int64_t)(limit.rlim_cur - own);
     log_write(&server->log, LOG_WARNING,
-              "Only %llu open files are allowed, so maxclients is %lld: raise the limit (ulimit -n, "
-              "LimitNOFILE=) for more",
+              "Only %llu open files are allowed, so maxclients is %lld: raise the limit "
+              "(ulimit -n, LimitNOFILE=) for more",
               (unsigned long long)limit.rlim_cur, (long long)server->config.maxclients);
+    return true;
 }
 
 void server_stop(void)
@@ -177,7 +198,7 @@ static void *run_core(void *argument)
 {
     struct core_thread *t = argument;
     struct core *c = server->cores[t->index];
-    if (server->config.pin_cores)
+    if (t->start->pins)
         cpus_pin(&t->start->mask, t->index);
     bool started = core_start(c, t->seed, t->start->spins);
     if (!started)
@@ -219,7 +240,10 @@ int server_run(void (*wait_for_stop)(void))
     struct start start = {0};
     uint32_t count = server->core_count;
     cpus_read_mask(&start.mask);
-    start.spins = count < cpus_count(&start.mask) && !cpus_quota_set();
+    uint32_t cpus = cpus_count(&start.mask);
+    start.spins = count < cpus && !cpus_quota_set();
+    start.pins = server->config.pin_cores == PIN_YES ||
+                 (server->config.pin_cores == PIN_AUTO && count == cpus && !cpus_quota_set());
     pthread_barrier_init(&start.ready, NULL, count + 1);
     pthread_barrier_init(&start.go, NULL, count + 1);
     pthread_barrier_init(&start.done, NULL, count + 1);

@@ -40,6 +40,7 @@ struct server {
     _Atomic uint64_t accepted_count;     /* connections ever accepted */
     _Atomic uint64_t rejected_count;     /* refused: maxclients */
     _Atomic uint32_t stopping;           /* enum server_stop: set once, by SHUTDOWN or a signal */
+    _Atomic bool shutdown_asked;         /* by SHUTDOWN, which then wakes the main thread */
     _Atomic uint32_t cores_drained;      /* cores that owe no reply any more, while stopping */
     bool active_expire;       /* DEBUG SET-ACTIVE-EXPIRE */
     /* CLIENT PAUSE. */
@@ -54,8 +55,9 @@ bool server_create(const struct config *config, char *error, size_t error_size);
 void server_destroy(void);
 /* Binds what the configuration names; false with the cure in `error`. */
 bool server_open_listeners(char *error, size_t error_size);
-/* Lets the process open as many files as maxclients needs, or lowers maxclients, saying so. */
-void server_raise_file_limit(void);
+/* Lets the process open as many files as maxclients needs, or lowers maxclients, saying so; false
+ * where not even the cores' own files can be opened. */
+bool server_raise_file_limit(char *error, size_t error_size);
 /* Puts changed values in force where they are kept a second time. All cores stand still. */
 void server_apply_config(void);
 /* Runs the cores until they have stopped; returns the exit status. `wait_for_stop` returns when

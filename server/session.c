@@ -16,6 +16,8 @@
  * */
 #define QUERY_PAUSE_SIZE ((size_t)64 * 1024)
 #define BATCH_MIN 4
+/* How often the log tells of HTTP on this port. */
+#define HTTP_TELL_US 60000000
 #define UNAUTHENTICATED_BULK_MAX 16384
 #define UNAUTHENTICATED_ARGS_MAX 10
 #define INLINE_SIZE_MAX (64 * 1024)
@@ -74,7 +76,7 @@ static void destroy(struct core *c, struct session *s)
     resp_deinit(&s->parser);
     buf_deinit(&s->query);
     buf_deinit(&s->retired);
-    session_drop_output(s);
+    session_drop_output(c, s);
     free_slice(&s->name);
     free_slice(&s->lib_name);
     free_slice(&s->lib_version);
@@ -200,8 +202,8 @@ static void parser_restart(struct session *s)
     resp_init(&s->parser);
 }
 
-/* What is parsed and not taken is parsed again: where commands that divide a pipeline come often, less
- * is parsed at a time. */
+/* What is parsed and not taken is parsed again: where commands that divide a pipeline come often,
+ * less is parsed at a time. */
 static void adapt_batch(struct session *s, uint32_t parsed, uint32_t taken)
 {
     if (taken < parsed)
@@ -406,12 +408,34 @@ static void run_on_shard(struct core *c, struct session *s, struct request *r, s
     execute_whole(c, &call);
 }
 
+/* A browser that was led to this port by a hostile page sends HTTP: nothing of it may run. */
+static bool is_http(const struct request *r)
+{
+    return !r->command && (slice_is(r->argv[0], "POST") || slice_is(r->argv[0], "Host:"));
+}
+
+static void refuse_http(struct core *c, struct session *s)
+{
+    if (c->now_us - c->http_told_us > HTTP_TELL_US || !c->http_told_us) {
+        c->http_told_us = c->now_us;
+        log_write(&server->log, LOG_WARNING,
+                  "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or "
+                  "Host: commands to this server. This is likely due to an attacker attempting to "
+                  "use Cross Protocol Scripting to compromise it. Connection aborted.");
+    }
+    session_end(c, s, false);
+}
+
 void session_run(struct core *c, struct request *r)
 {
     struct session *s = r->session;
     s->queued--;
     if (s->closing || s->close_after_reply || s->close_asked)
         return;
+    if (__builtin_expect(is_http(r), 0)) {
+        refuse_http(c, s);
+        return;
+    }
     size_t mark;
     struct buf *out = session_reply_begin(c, s, &mark);
     const char *refusal = session_refusal(c, s, r->command, r->argv, r->argc);

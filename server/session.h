@@ -109,7 +109,7 @@ void session_continue(struct core *c, struct session *s);
 void session_hold(struct core *c, struct session *s);
 void session_release_held(struct core *c);
 /* Frees replies that will not be sent any more. Not while a send is in flight. */
-void session_drop_output(struct session *s);
+void session_drop_output(struct core *c, struct session *s);
 
 /* Sets an owned text field of a session; "" clears it. */
 void session_set_text(struct slice *field, struct slice value);

@@ -98,8 +98,16 @@ size_t session_memory(const struct session *s)
            s->lib_version.size;
 }
 
-void session_drop_output(struct session *s)
+/* Counts the sessions above their soft limit: cron looks after them while there are any. */
+static void note_soft(struct core *c, struct session *s, int64_t since_ms)
 {
+    c->over_soft_limit += (since_ms != 0) - (s->soft_limit_since_ms != 0);
+    s->soft_limit_since_ms = since_ms;
+}
+
+void session_drop_output(struct core *c, struct session *s)
+{
+    note_soft(c, s, 0);
     while (s->chunks) {
         struct output_chunk *chunk = s->chunks;
         s->chunks = chunk->next;
@@ -154,9 +162,9 @@ static void limit_output(struct core *c, struct session *s)
     size_t size = session_output_size(s);
     bool over = limit->hard && size > limit->hard;
     if (!limit->soft || size <= limit->soft)
-        s->soft_limit_since_ms = 0;
+        note_soft(c, s, 0);
     else if (!s->soft_limit_since_ms)
-        s->soft_limit_since_ms = c->wall_ms;
+        note_soft(c, s, c->wall_ms);
     else if (c->wall_ms - s->soft_limit_since_ms > (int64_t)limit->soft_s * 1000)
         over = true;
     if (!over || s->close_asked)

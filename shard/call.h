@@ -29,7 +29,7 @@ struct call {
     uint64_t first_key_hash;      /* of the first key, where first_key_hashed */
     bool first_key_hashed;
     bool no_touch;                /* CLIENT NO-TOUCH: reads leave LRU and LFU alone */
-    struct session *session;      /* the caller's; away from its home core only its id may be read */
+    struct session *session;      /* the caller's; away from its home core only its id is read */
 
     /* Split parts. */
     const uint16_t *key_shards;   /* shard of each key in turn; NULL: all are this shard's */

@@ -1,9 +1,9 @@
 /* Command rows: everything the server knows about a command, in one place.
  *
- * A command is one function and one row in its family's file, the rows as a table at that file's end.
- * The rows feed look-up, arity errors, routing, ACL categories, COMMAND, docs/commands.md, statistics,
- * the fuzzer's dictionary, and the check that each command has a test. Rows are constant; the registry
- * (server/registry.h) copies them and fills the fields at the end. */
+ * A command is one function and one row in its family's file, the rows as a table at that file's
+ * end. The rows feed look-up, arity errors, routing, ACL categories, COMMAND, docs/commands.md,
+ * statistics, the fuzzer's dictionary, and the check that each command has a test. Rows are
+ * constant; the registry (server/registry.h) copies them and fills the fields at the end. */
 #pragma once
 
 #include <stddef.h>
@@ -17,7 +17,7 @@ enum command_route {
     ROUTE_KEY,     /* on the shard of its key (or, with CMD_CURSOR, the shard its cursor names) */
     ROUTE_SPLIT,   /* a part on each shard that has one of its keys */
     ROUTE_ALL,     /* a part on every shard */
-    ROUTE_CROSS,   /* all shards concerned meet, one thread runs it (with CMD_EVERY_SHARD: all meet) */
+    ROUTE_CROSS,   /* the shards concerned (CMD_EVERY_SHARD: all) meet, one thread runs it */
 };
 
 /* How the parts of a split command make one reply. */
@@ -29,8 +29,9 @@ enum command_split {
     SPLIT_CONCAT, /* parts write elements and set call.value to their count; one array of all */
     SPLIT_MERGE,  /* parts write bytes of their own choice; the row's `merge` makes the reply */
 };
-/* A part of any kind may write an error instead (reply_error): then that is the whole reply. Checks of
- * arguments come out alike on every shard, so no part has changed anything when one of them fails. */
+/* A part of any kind may write an error instead (reply_error): then that is the whole reply. Checks
+ * of arguments come out alike on every shard, so no part has changed anything when one of them
+ * fails. */
 
 /* Redis's command flags (COMMAND INFO names them), then our own. */
 #define CMD_WRITE (1u << 0)
@@ -59,8 +60,8 @@ enum command_split {
 #define CMD_PLAIN_KEYS (1u << 30)  /* ours, filled by the registry: the key triple says exactly
                                     * which args are keys (see command_key_range) */
 
-/* ACL categories, in Redis's order. Those that flags imply (write, read, admin, dangerous, fast, slow,
- * blocking, pubsub) are added by the registry, as Redis does; a row names the rest. */
+/* ACL categories, in Redis's order. Those that flags imply (write, read, admin, dangerous, fast,
+ * slow, blocking, pubsub) are added by the registry, as Redis does; a row names the rest. */
 #define ACL_KEYSPACE (1u << 0)
 #define ACL_READ (1u << 1)
 #define ACL_WRITE (1u << 2)
@@ -103,7 +104,7 @@ struct key_spec {
     int16_t begin;      /* arg index of the first key; for KEY_FIND_COUNT, of the count */
     const char *keyword; /* begins after this word instead, searched from `begin`; NULL: by index */
     enum key_find find;
-    int16_t last;       /* RANGE: relative to the first key; negative: from the end (-1 the last arg) */
+    int16_t last;       /* RANGE: relative to the first key; negative: from the end (-1: last arg) */
     int16_t step;       /* args from one key to the next */
     int16_t limit;      /* RANGE: 0, or only the first 1/limit of the args */
     int16_t first;      /* COUNT: first key, relative to the count */

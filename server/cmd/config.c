@@ -38,8 +38,9 @@ static void config_get_run(struct call *c)
 static bool make_room_for_clients(int64_t before)
 {
     int64_t wanted = server->config.maxclients;
-    if (wanted > before)
-        server_raise_file_limit();
+    char why[CONFIG_ERROR_SIZE];
+    if (wanted > before && !server_raise_file_limit(why, sizeof(why)))
+        return false;
     return server->config.maxclients == wanted;
 }
 

@@ -88,6 +88,7 @@ static void run_shutdown(struct call *c)
         return;
     }
     log_write(&server->log, LOG_WARNING, "User requested shutdown...");
+    atomic_store(&server->shutdown_asked, true);
     kill(getpid(), SIGUSR2);
     session_end(core_self(), c->session, true);
 }

@@ -217,6 +217,13 @@ static bool read_string(struct call *c, int64_t when_missing, struct slice *valu
     return true;
 }
 
+/* Two indexes from the end in the wrong order stay an empty range however short the string is, where
+ * clamping would make both of them 0. */
+static bool is_inverted(struct index_range r)
+{
+    return r.end < 0 && r.start < 0 && r.start > r.end;
+}
+
 static bool read_count_range(struct call *c, struct index_range *r)
 {
     *r = (struct index_range){0, -1, false};
@@ -226,8 +233,10 @@ static bool read_count_range(struct call *c, struct index_range *r)
         reply_error_syntax(&c->reply);
         return false;
     }
-    return call_arg_integer(c, 2, &r->start) && call_arg_integer(c, 3, &r->end) &&
-           (c->argc == 4 || read_unit(c, 4, &r->in_bits));
+    if (!call_arg_integer(c, 2, &r->start) || !call_arg_integer(c, 3, &r->end))
+        return false;
+    /* Redis has its answer here, before it looks at the unit. */
+    return c->argc == 4 || is_inverted(*r) || read_unit(c, 4, &r->in_bits);
 }
 
 static void bitcount_run(struct call *c)
@@ -238,12 +247,9 @@ static void bitcount_run(struct call *c)
     if (!read_string(c, 0, &value, scratch) || !read_count_range(c, &range))
         return;
 
-    /* Two indexes from the end in the wrong order stay an empty range however short the string is,
-     * where clamping would make both of them 0. */
-    bool inverted = range.end < 0 && range.start < 0 && range.start > range.end;
     struct bit_range bits;
     uint64_t count = 0;
-    if (!inverted && resolve_range(range, value.size, &bits))
+    if (!is_inverted(range) && resolve_range(range, value.size, &bits))
         count = count_bits((const unsigned char *)value.data, bits);
 
     reply_integer(&c->reply, (int64_t)count);

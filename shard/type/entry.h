@@ -52,8 +52,8 @@ struct entry_head {
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first field is the lowest");
 
-/* Writes the header as the one word that it is: written field by field, it would make its next reader
- * wait until the parts have left the store buffer. */
+/* Writes the header as the one word that it is: written field by field, it would make its next
+ * reader wait until the parts have left the store buffer. */
 static inline void entry_write_head(struct entry *e, struct entry_head h)
 {
     uint64_t word = h.clock | (uint64_t)h.type << 24 | (uint64_t)h.encoding << 28 |

@@ -232,7 +232,7 @@ static void check_page(const struct heap_page *p)
         assert(page_of(block) == p && (const char *)p + p->fresh > block);
         assert((size_t)(block - p->blocks) % p->block_size == 0);
         assert(++returned <= handed_out);
-        memcpy(&block, block, sizeof(block));
+        memcpy(&block, block, sizeof(const char *));
     }
     assert(p->used + returned == handed_out);
 }

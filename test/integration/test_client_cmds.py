@@ -287,7 +287,7 @@ def test_a_pause_of_writes_lets_reads_through(raw, others, unpaused):
     assert raw.call("CLIENT", "UNPAUSE") == "OK"
     assert others[0].read_reply() == "OK"
     assert others[1].read_reply() == 0
-    assert time.monotonic() - start < 0.08
+    assert time.monotonic() - start < 1
     assert raw.call("GET", "k") == b"after"
 
 

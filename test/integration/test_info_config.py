@@ -289,8 +289,8 @@ def test_more_clients_than_the_system_allows_are_refused(raw, settings):
     if reply == "OK":
         return  # a system without limits
     assert re.fullmatch(r"ERR CONFIG SET failed \(possibly related to argument 'maxclients'\) - "
-                        r"The operating system is not able to handle the specified number of clients, "
-                        r"try with \d+", reply.text)
+                        r"The operating system is not able to handle the specified number of "
+                        r"clients, try with \d+", reply.text)
     assert raw.call("CONFIG", "GET", "maxclients") == [b"maxclients", b"10000"]
 
 

@@ -173,7 +173,7 @@ Test(config, defaults_are_those_of_redis)
     const char *expected[][2] = {
         {"bind", "* -::*"}, {"port", "6379"}, {"tcp-backlog", "511"}, {"tcp-keepalive", "300"},
         {"timeout", "0"}, {"maxclients", "10000"}, {"protected-mode", "yes"},
-        {"io-backend", "auto"}, {"shards", "0"}, {"pin-cores", "yes"}, {"databases", "16"},
+        {"io-backend", "auto"}, {"shards", "0"}, {"pin-cores", "auto"}, {"databases", "16"},
         {"maxmemory-policy", "noeviction"}, {"lfu-log-factor", "10"}, {"lfu-decay-time", "1"},
         {"active-expire-effort", "1"}, {"proto-max-bulk-len", "536870912"}, {"requirepass", ""},
         {"client-query-buffer-limit", "1073741824"},
@@ -375,7 +375,7 @@ Test(config, bad_values_say_what_is_wanted)
     expect_refused("timeout 1.5\n", "lasca.conf:1: timeout wants a number, got '1.5'");
     expect_refused("port 99999999999999999999\n",
                    "lasca.conf:1: port wants a number, got '99999999999999999999'");
-    expect_refused("pin-cores maybe\n", "lasca.conf:1: pin-cores wants yes or no, got 'maybe'");
+    expect_refused("pin-cores maybe\n", "lasca.conf:1: pin-cores 'maybe' is not one of no, yes, auto");
     expect_refused("proto-max-bulk-len lots\n",
                    "lasca.conf:1: proto-max-bulk-len wants a size such as 512mb, got 'lots'");
     expect_refused("proto-max-bulk-len 1kb\n", "lasca.conf:1: proto-max-bulk-len 1kb is not "

@@ -175,3 +175,30 @@ def test_options_come_from_file_and_command_line(fresh_server, tmp_path):
         assert r.call("AUTH", "two words") == "OK"
         assert r.call("SELECT", 4) == "OK"
         assert r.call("SELECT", 5) == "ERR DB index is out of range"
+
+
+def test_the_soft_output_limit_holds_for_a_client_that_is_quiet(fresh_server):
+    server = fresh_server("--client-output-buffer-limit", "normal 0 1mb 1")
+    with server.raw() as quiet, server.raw() as other:
+        other.call("SET", "big", b"x" * 20000000)
+        quiet.send(encode("GET", "big"))
+        deadline = time.monotonic() + 10
+        while b"cmd=get" in other.call("CLIENT", "LIST"):
+            assert time.monotonic() < deadline, "the client is still connected"
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize("line", [b"POST / HTTP/1.1\r\n", b"Host: localhost\r\n"])
+def test_http_is_not_served(server, line):
+    with server.raw() as r:
+        r.send(line + b"SET attacked 1\r\n")
+        r.expect_closed()
+    with server.raw() as r:
+        assert r.call("EXISTS", "attacked") == 0
+
+
+@pytest.mark.parametrize("args", [("--port", "0"), ("--bind", "")])
+def test_listening_nowhere_stops_the_start(args):
+    status, output = run_to_end(*args)
+    assert status == 1
+    assert "not listen anywhere" in output

@@ -233,3 +233,14 @@ def test_the_server_tells_its_time_and_version(raw):
     assert b"\nRedis ver. 7.2.6 " in raw.call("LOLWUT")
     assert raw.call("LOLWUT", "VERSION", "5", "10").count(b"\n") > 4
     assert raw.call("LOLWUT", "x") == "ERR value is not an integer or out of range"
+
+
+@pytest.mark.parametrize("size", [16384, 6 * 16384, 6 * 16384 + 1, 65536, 200000])
+def test_a_request_that_ends_where_a_read_ends_is_not_waited_behind(server, size):
+    head = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n"
+    value = size - len(head) - len(b"$%d\r\n\r\n" % size)
+    request = head + b"$%d\r\n%s\r\n" % (value, b"v" * value)
+    for _ in range(10):
+        with server.raw() as r:
+            r.send(request + encode("PING") + request + encode("STRLEN", "k"))
+            assert [r.read_reply() for _ in range(4)] == ["OK", "PONG", "OK", value]

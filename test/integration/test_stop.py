@@ -133,3 +133,22 @@ def test_version_and_help_need_no_server():
     assert status == 0 and output.startswith("Lasca server v=")
     status, output = run_to_end("--help")
     assert status == 0 and "usage: lasca-server" in output
+
+
+def test_many_shutdowns_at_once_end_cleanly(fresh_server):
+    server = fresh_server()
+    raws = [server.raw() for _ in range(8)]
+    for r in raws:
+        r.send(encode("SHUTDOWN", "NOSAVE"))
+    server.check_end()
+    for r in raws:
+        r.close()
+
+
+def test_a_stray_signal_does_not_stop_the_server(fresh_server):
+    server = fresh_server()
+    server.signal(signal.SIGUSR2)
+    server.signal(signal.SIGHUP)
+    time.sleep(0.2)
+    with server.raw() as r:
+        assert r.call("PING") == "PONG"

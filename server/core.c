@@ -22,6 +22,8 @@
 #define ARENA_CHUNK_SIZE 32768
 /* How long to let a publisher that was preempted go on before looking at its entry again. */
 #define HELD_WAIT_US 50
+/* The wall clock is read so often; between, it is taken to go on like the monotonic one. */
+#define WALL_READ_US 10000
 /* A wall clock that goes back by less than this is taken to stand still. */
 #define CLOCK_STEP_MS 1000
 
@@ -92,7 +94,11 @@ static int64_t clock_us(clockid_t id)
 static void refresh_time(struct core *c)
 {
     c->now_us = clock_us(CLOCK_MONOTONIC);
-    int64_t wall_ms = clock_us(CLOCK_REALTIME) / 1000;
+    if (c->now_us - c->wall_read_us > WALL_READ_US || !c->wall_read_us) {
+        c->wall_read_us = c->now_us;
+        c->wall_offset_us = clock_us(CLOCK_REALTIME) - c->now_us;
+    }
+    int64_t wall_ms = (c->now_us + c->wall_offset_us) / 1000;
     if (wall_ms > c->wall_ms || wall_ms < c->wall_ms - CLOCK_STEP_MS)
         c->wall_ms = wall_ms;
     c->shard.now_ms = c->wall_ms;

@@ -102,6 +102,8 @@ struct core {
 
     /* Time, refreshed once an iteration. */
     int64_t now_us;          /* monotonic */
+    int64_t wall_offset_us;  /* wall clock less monotonic, when last read at wall_read_us */
+    int64_t wall_read_us;
     int64_t wall_ms;         /* since the epoch; the shard gets it when it is ours */
     int64_t next_cron_us;
 

@@ -83,7 +83,7 @@ static void classify(struct core *c, struct session *s, struct request *r, struc
     r->shard = c->index;
     if (!r->command || r->command->route == ROUTE_SESSION)
         return;
-    if (session_refusal(c, s, r->command, r->argv, r->argc))
+    if (!session_admits(s, r->command, r->argc))
         return;
     if (r->command->route == ROUTE_KEY) {
         r->kind = ROUTED_DATA;

@@ -426,6 +426,16 @@ static void refuse_http(struct core *c, struct session *s)
     session_end(c, s, false);
 }
 
+static void refuse(struct core *c, struct session *s, const struct request *r, struct buf *out)
+{
+    const char *refusal = session_refusal(c, s, r->command, r->argv, r->argc);
+    struct reply reply = {.out = out, .protocol = s->protocol};
+    reply_error(&reply, "%s", refusal);
+    execute_count_error(c, slice_of(refusal));
+    if (r->command)
+        c->command_stats[r->command->id].rejected++;
+}
+
 void session_run(struct core *c, struct request *r)
 {
     struct session *s = r->session;
@@ -438,17 +448,10 @@ void session_run(struct core *c, struct request *r)
     }
     size_t mark;
     struct buf *out = session_reply_begin(c, s, &mark);
-    const char *refusal = session_refusal(c, s, r->command, r->argv, r->argc);
-    if (__builtin_expect(refusal != NULL, 0)) {
-        struct reply reply = {.out = out, .protocol = s->protocol};
-        reply_error(&reply, "%s", refusal);
-        execute_count_error(c, slice_of(refusal));
-        if (r->command)
-            c->command_stats[r->command->id].rejected++;
-    } else {
-        s->last_command = r->command;
+    if (__builtin_expect(session_admits(s, r->command, r->argc), 1))
         run_on_shard(c, s, r, out);
-    }
+    else
+        refuse(c, s, r, out);
     s->commands++;
     session_reply_end(s, mark);
 }

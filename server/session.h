@@ -121,6 +121,13 @@ char *session_unknown_text(struct core *c, const struct slice *argv, uint32_t ar
 char *session_subcommand_text(struct core *c, const struct command *row,
                               const struct slice *argv, uint32_t argc);
 
+/* True where a command may run now: the usual case. */
+static inline bool session_admits(const struct session *s, const struct command *row, uint32_t argc)
+{
+    return row && row->run &&
+           (row->arity > 0 ? argc == (uint32_t)row->arity : argc >= (uint32_t)-row->arity) &&
+           (s->authenticated || (row->flags & CMD_NO_AUTH));
+}
 /* Why a command may not run now, as an error's text; NULL where it may. For `row` NULL (unknown)
  * and for wrong arity too. The text stays good until the next call (it may be in the core's arena).
  * */

@@ -44,19 +44,11 @@ static void defer(struct core *c, struct bundle *b)
     c->deferred_last = b;
 }
 
-static uint32_t only_core(const struct core_mask *mask)
-{
-    for (uint32_t i = 0; i < ORDER_MASK_WORDS; i++)
-        if (mask->words[i])
-            return i * 64 + (uint32_t)__builtin_ctzll(mask->words[i]);
-    return 0;
-}
-
 void bundle_dispatch(struct core *c, struct bundle *b)
 {
     if (b->kind == BUNDLE_HOP) {
         c->stats.hops_sent++;
-        uint32_t to = only_core(&b->mask);
+        uint32_t to = core_mask_first(&b->mask);
         b->next = c->outgoing[to];
         c->outgoing[to] = b;
         core_mask_add(&c->outgoing_mask, to);

@@ -53,6 +53,8 @@ struct plan {
     struct core_mask mask;
     uint32_t items[SHARD_COUNT_MAX]; /* a part */
     uint32_t args[SHARD_COUNT_MAX];
+    uint8_t ranks[SHARD_COUNT_MAX];  /* of each participant */
+    bool plain; /* no split commands, all arguments in `source`: nothing beside items and args */
 };
 
 static bool is_split(const struct request *r)
@@ -62,29 +64,40 @@ static bool is_split(const struct request *r)
 
 static uint32_t rank_of(const struct plan *p, const struct request *r)
 {
-    return p->parts == 1 ? 0 : core_mask_rank(&p->mask, r->shard);
+    return p->parts == 1 ? 0 : p->ranks[r->shard];
+}
+
+static void rank_parts(struct plan *p)
+{
+    uint8_t rank = 0;
+    for (uint32_t w = 0; p->parts > 1 && w < ORDER_MASK_WORDS; w++)
+        for (uint64_t left = p->mask.words[w]; left; left &= left - 1)
+            p->ranks[w * 64 + (uint32_t)__builtin_ctzll(left)] = rank++;
+}
+
+static bool lies_in(struct slice range, const char *p)
+{
+    return p >= range.data && p <= range.data + range.size;
 }
 
 static void count_parts(struct plan *p)
 {
     memset(p->items, 0, p->parts * sizeof(*p->items));
     memset(p->args, 0, p->parts * sizeof(*p->args));
+    p->plain = true;
     for (uint32_t i = 0; i < p->count; i++) {
         const struct request *r = &p->requests[i];
         if (is_split(r)) {
             for (uint32_t k = 0; k < p->parts; k++)
                 p->items[k]++;
+            p->plain = false;
         } else {
             uint32_t rank = rank_of(p, r);
             p->items[rank]++;
             p->args[rank] += r->argc;
+            p->plain &= lies_in(p->source, r->argv[0].data);
         }
     }
-}
-
-static bool lies_in(struct slice range, const char *p)
-{
-    return p >= range.data && p <= range.data + range.size;
 }
 
 /* The arguments of one request, written to `argv` (NULL: only measured). */
@@ -190,7 +203,7 @@ static struct bundle *lay_out(struct carver *w, struct plan *p, const struct bun
     p->moved = bytes ? bytes - p->source.data : 0;
     for (uint32_t k = 0; k < p->parts; k++)
         carve_part(w, p, k, parts ? &parts[k] : NULL, &rooms[k]);
-    for (uint32_t i = 0; i < p->count; i++)
+    for (uint32_t i = 0; i < p->count && (b || !p->plain); i++)
         lay_out_item(w, p, &p->requests[i], rooms, order ? order + i : NULL);
     return b;
 }
@@ -219,6 +232,7 @@ struct bundle *bundle_create(struct core *c, struct session *s, enum bundle_kind
     p.copy = copy;
     p.mask = *mask;
     p.parts = kind == BUNDLE_CROSS ? 1 : core_mask_count(mask);
+    rank_parts(&p);
     count_parts(&p);
     struct bundle model = {
         .kind = kind, .home = c->index, .db = s->db, .protocol = s->protocol,

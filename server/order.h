@@ -58,6 +58,21 @@ static inline uint32_t core_mask_count(const struct core_mask *m)
     return n;
 }
 
+static inline void core_mask_unite(struct core_mask *m, const struct core_mask *other)
+{
+    for (int i = 0; i < ORDER_MASK_WORDS; i++)
+        m->words[i] |= other->words[i];
+}
+
+/* The lowest core of a set that is not empty. */
+static inline uint32_t core_mask_first(const struct core_mask *m)
+{
+    uint32_t i = 0;
+    while (i < ORDER_MASK_WORDS - 1 && !m->words[i])
+        i++;
+    return i * 64 + (uint32_t)__builtin_ctzll(m->words[i]);
+}
+
 /* How many of the set come before `core`: its index among the participants. */
 static inline uint32_t core_mask_rank(const struct core_mask *m, uint32_t core)
 {

@@ -48,6 +48,7 @@ static void classify_many(struct core *c, struct request *r, struct core_mask *m
 {
     bool every = r->command->route == ROUTE_ALL || (r->command->flags & CMD_EVERY_SHARD);
     bool told = true;
+    *mask = (struct core_mask){0};
     if (every)
         add_all(mask);
     else
@@ -59,9 +60,7 @@ static void classify_many(struct core *c, struct request *r, struct core_mask *m
     if (core_mask_count(mask) > 1)
         return;
     r->kind = ROUTED_DATA;
-    for (uint32_t i = 0; i < server->core_count; i++)
-        if (core_mask_has(mask, i))
-            r->shard = i;
+    r->shard = core_mask_first(mask);
 }
 
 static uint32_t single_shard(struct core *c, const struct request *r)
@@ -76,22 +75,19 @@ static uint32_t single_shard(struct core *c, const struct request *r)
     return c->index;
 }
 
-/* Sets r->kind and r->shard and adds the cores it needs to `mask`. */
-static void classify(struct core *c, struct session *s, struct request *r, struct core_mask *mask)
+/* Sets r->kind and r->shard; where that is BUNDLE_SHARD_MANY, *many says which. */
+static void classify(struct core *c, struct session *s, struct request *r, struct core_mask *many)
 {
     r->kind = ROUTED_HERE;
     r->shard = c->index;
-    if (!r->command || r->command->route == ROUTE_SESSION)
+    if (!session_admits(s, r->command, r->argc) || r->command->route == ROUTE_SESSION)
         return;
-    if (!session_admits(s, r->command, r->argc))
+    if (r->command->route != ROUTE_KEY) {
+        classify_many(c, r, many);
         return;
-    if (r->command->route == ROUTE_KEY) {
-        r->kind = ROUTED_DATA;
-        r->shard = single_shard(c, r);
-        core_mask_add(mask, r->shard);
-    } else {
-        classify_many(c, r, mask);
     }
+    r->kind = ROUTED_DATA;
+    r->shard = single_shard(c, r);
 }
 
 static void run_here(struct core *c, struct session *s, const struct request *requests,
@@ -123,12 +119,6 @@ static uint32_t count_not_held(struct core *c, const struct request *requests, u
     return count;
 }
 
-static bool only_here(const struct core_mask *mask, uint32_t self)
-{
-    uint32_t n = core_mask_count(mask);
-    return n == 0 || (n == 1 && core_mask_has(mask, self));
-}
-
 static void dispatch(struct core *c, struct session *s, enum bundle_kind kind,
                      const struct core_mask *mask, const struct request *requests, uint32_t count,
                      struct slice source, bool copy)
@@ -137,41 +127,74 @@ static void dispatch(struct core *c, struct session *s, enum bundle_kind kind,
     bundle_dispatch(c, bundle_create(c, s, kind, mask, requests, count, source, copy));
 }
 
+/* What a prefix needs, as it grows. */
+struct prefix {
+    struct core_mask mask; /* cores with data of it */
+    uint32_t only;         /* the one shard with data, BUNDLE_SHARD_MANY for several */
+    bool has_data;
+    bool away;             /* some of its data are not this core's */
+    bool here;             /* something in it must be answered by this core */
+};
+
+/* Adds a request to the prefix, or leaves it as it is where the two cannot go together. */
+static bool extend(const struct core *c, struct prefix *p, const struct request *r,
+                   const struct core_mask *many)
+{
+    bool here = r->kind == ROUTED_HERE;
+    bool away = !here && r->shard != c->index;
+    if ((here || p->here) && (away || p->away))
+        return false;
+    p->here |= here;
+    p->away |= away;
+    if (here)
+        return true;
+    if (r->shard == BUNDLE_SHARD_MANY)
+        core_mask_unite(&p->mask, many);
+    else
+        core_mask_add(&p->mask, r->shard);
+    p->only = !p->has_data || p->only == r->shard ? r->shard : BUNDLE_SHARD_MANY;
+    p->has_data = true;
+    return true;
+}
+
+/* Routes where there are several cores. */
+static uint32_t route_prefix(struct core *c, struct session *s, struct request *requests,
+                             uint32_t count, struct slice source, bool copy)
+{
+    struct prefix p = {0};
+    struct core_mask many;
+    uint32_t n;
+    for (n = 0; n < count; n++) {
+        classify(c, s, &requests[n], &many);
+        if (requests[n].kind != ROUTED_CROSS) {
+            if (!extend(c, &p, &requests[n], &many))
+                break;
+            continue;
+        }
+        if (n > 0)
+            break;
+        dispatch(c, s, BUNDLE_CROSS, &many, requests, 1, source, copy);
+        return 1;
+    }
+    if (n == 0)
+        return 0;
+    if (!p.away)
+        run_here(c, s, requests, n);
+    else
+        dispatch(c, s, p.only == BUNDLE_SHARD_MANY ? BUNDLE_SPLIT : BUNDLE_HOP, &p.mask, requests,
+                 n, source, copy);
+    return n;
+}
+
 uint32_t route_requests(struct core *c, struct session *s, struct request *requests, uint32_t count,
                         struct slice source, bool copy)
 {
     assert(!s->bundle && count > 0);
     if (__builtin_expect(server->pause_until_ms != 0, 0))
         count = count_not_held(c, requests, count);
-    if (server->core_count == 1) {
-        if (count)
-            run_here(c, s, requests, count);
-        return count;
-    }
-    struct core_mask mask = {0};
-    bool has_here = false;
-    uint32_t n;
-    for (n = 0; n < count; n++) {
-        struct core_mask with = mask;
-        classify(c, s, &requests[n], &with);
-        bool here = requests[n].kind == ROUTED_HERE;
-        if (requests[n].kind == ROUTED_CROSS) {
-            if (n > 0)
-                break;
-            dispatch(c, s, BUNDLE_CROSS, &with, requests, 1, source, copy);
-            return 1;
-        }
-        if ((here || has_here) && !only_here(&with, c->index))
-            break;
-        has_here |= here;
-        mask = with;
-    }
-    if (n == 0)
-        return 0;
-    if (only_here(&mask, c->index))
-        run_here(c, s, requests, n);
-    else
-        dispatch(c, s, core_mask_count(&mask) == 1 ? BUNDLE_HOP : BUNDLE_SPLIT, &mask, requests, n,
-                 source, copy);
-    return n;
+    if (server->core_count > 1)
+        return route_prefix(c, s, requests, count, source, copy);
+    if (count)
+        run_here(c, s, requests, count);
+    return count;
 }

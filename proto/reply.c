@@ -191,6 +191,13 @@ void reply_set(struct reply *r, size_t count)
 }
 
 /* RESP2 subscribers receive their messages as plain arrays. */
+void reply_lines(struct reply *r, const char *const *lines, size_t count)
+{
+    reply_array(r, count);
+    for (size_t i = 0; i < count; i++)
+        reply_simple(r, lines[i]);
+}
+
 void reply_push(struct reply *r, size_t count)
 {
     write_count(r, r->protocol >= 3 ? '>' : '*', count);

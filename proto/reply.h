@@ -33,6 +33,8 @@ void reply_null_array(struct reply *r); /* *-1, or _ */
 void reply_array(struct reply *r, size_t count);
 void reply_map(struct reply *r, size_t pairs);
 void reply_set(struct reply *r, size_t count);
+/* An array of simple strings: how HELP subcommands answer. */
+void reply_lines(struct reply *r, const char *const *lines, size_t count);
 void reply_push(struct reply *r, size_t count);
 void reply_bool(struct reply *r, bool value); /* :1 and :0 in RESP2 */
 void reply_double(struct reply *r, double value);

@@ -214,10 +214,7 @@ static void client_help(struct call *c)
         "HELP",
         "    Print this help.",
     };
-    size_t count = sizeof(lines) / sizeof(lines[0]);
-    reply_array(&c->reply, count);
-    for (size_t i = 0; i < count; i++)
-        reply_simple(&c->reply, lines[i]);
+    reply_lines(&c->reply, lines, sizeof(lines) / sizeof(lines[0]));
 }
 
 #define USUAL_FLAGS (CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_SENTINEL)

@@ -114,10 +114,7 @@ static void config_help(struct call *c)
         "HELP",
         "    Print this help.",
     };
-    size_t count = sizeof(lines) / sizeof(lines[0]);
-    reply_array(&c->reply, count);
-    for (size_t i = 0; i < count; i++)
-        reply_simple(&c->reply, lines[i]);
+    reply_lines(&c->reply, lines, sizeof(lines) / sizeof(lines[0]));
 }
 
 #define ADMIN_FLAGS (CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE)

@@ -86,11 +86,7 @@ static void help_run(struct call *c)
         "HELP",
         "    Print this help.",
     };
-    const size_t count = sizeof(lines) / sizeof(lines[0]);
-
-    reply_array(&c->reply, count);
-    for (size_t i = 0; i < count; i++)
-        reply_simple(&c->reply, lines[i]);
+    reply_lines(&c->reply, lines, sizeof(lines) / sizeof(lines[0]));
 }
 
 /* The key of a subcommand is its second argument. */

@@ -104,7 +104,7 @@ struct key_spec {
     int16_t begin;      /* arg index of the first key; for KEY_FIND_COUNT, of the count */
     const char *keyword; /* begins after this word instead, searched from `begin`; NULL: by index */
     enum key_find find;
-    int16_t last;       /* RANGE: relative to the first key; negative: from the end (-1: last arg) */
+    int16_t last;       /* RANGE: relative to the first key; negative: from the end */
     int16_t step;       /* args from one key to the next */
     int16_t limit;      /* RANGE: 0, or only the first 1/limit of the args */
     int16_t first;      /* COUNT: first key, relative to the count */

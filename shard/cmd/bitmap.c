@@ -217,8 +217,8 @@ static bool read_string(struct call *c, int64_t when_missing, struct slice *valu
     return true;
 }
 
-/* Two indexes from the end in the wrong order stay an empty range however short the string is, where
- * clamping would make both of them 0. */
+/* Two indexes from the end in the wrong order stay an empty range however short the string is,
+ * where clamping would make both of them 0. */
 static bool is_inverted(struct index_range r)
 {
     return r.end < 0 && r.start < 0 && r.start > r.end;

@@ -375,7 +375,8 @@ Test(config, bad_values_say_what_is_wanted)
     expect_refused("timeout 1.5\n", "lasca.conf:1: timeout wants a number, got '1.5'");
     expect_refused("port 99999999999999999999\n",
                    "lasca.conf:1: port wants a number, got '99999999999999999999'");
-    expect_refused("pin-cores maybe\n", "lasca.conf:1: pin-cores 'maybe' is not one of no, yes, auto");
+    expect_refused("pin-cores maybe\n",
+                   "lasca.conf:1: pin-cores 'maybe' is not one of no, yes, auto");
     expect_refused("proto-max-bulk-len lots\n",
                    "lasca.conf:1: proto-max-bulk-len wants a size such as 512mb, got 'lots'");
     expect_refused("proto-max-bulk-len 1kb\n", "lasca.conf:1: proto-max-bulk-len 1kb is not "

@@ -257,13 +257,16 @@ static void close_if_idle(struct uring *u, struct conn *c)
     conn_list_append(&u->closed, c);
 }
 
+/* A cancellation can miss: it does not find an operation that the kernel is about to try again, and
+ * that then goes back to waiting for its socket, for as long as the peer likes. On a socket that is
+ * shut down nothing waits. */
 static void uring_close(struct ring *r, struct conn *c)
 {
     struct uring *u = uring_of(r);
     unlist(u, c);
     cancel_recv(u, c);
-    if (ring_sending(c))
-        submit_cancel(u, user_data(c, OP_SEND));
+    if (c->pending > 0)
+        shutdown(c->fd, SHUT_RDWR);
     c->state |= CONN_CLOSING;
     c->receiving = false;
     close_if_idle(u, c);

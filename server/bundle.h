@@ -102,12 +102,5 @@ void bundle_act(struct core *c, struct shard *s, struct bundle *b, uint64_t tick
 /* Step 3: runs a hop that has arrived, and sends it back. */
 void bundle_run_hop(struct core *c, struct shard *s, struct bundle *b);
 
-/* Borrows the shard of a sleeping core and walks the order log for it. False where that core is
- * awake, or the log holds something that it must do itself: then it must be woken. */
-bool bundle_stand_in(struct core *c, uint32_t sleeper);
-/* Step 4: hops gathered for other cores. Those for sleeping cores are run here on the borrowed
- * shard, the others are posted. */
-void bundle_send_outgoing(struct core *c);
-
 /* At home: writes all replies in request order. */
 void bundle_write_replies(struct core *c, struct bundle *b, struct session *s);

@@ -12,6 +12,7 @@
 #include "server/owner.h"
 #include "server/server.h"
 #include "server/session.h"
+#include "server/stand_in.h"
 
 #define RECEIVE_BUFFER_COUNT 64
 #define RECEIVE_BUFFER_SIZE 16384
@@ -162,7 +163,7 @@ static void attend_touched(struct core *c)
         while (c->touched.words[w]) {
             uint32_t to = w * 64 + (uint32_t)__builtin_ctzll(c->touched.words[w]);
             c->touched.words[w] &= c->touched.words[w] - 1;
-            if (to != c->index && !bundle_stand_in(c, to))
+            if (to != c->index && !stand_in_walk(c, to))
                 core_wake(c, to);
         }
     }
@@ -170,23 +171,37 @@ static void attend_touched(struct core *c)
 
 /* Step 1. */
 
+/* The first event after a sleep: from here on the shard is ours again. */
+static void wake_up(struct core *c)
+{
+    if (!c->asleep)
+        return;
+    c->asleep = false;
+    owner_claim(&c->owner);
+    refresh_time(c);
+}
+
 static void on_accepted(void *context, int fd, unsigned tag)
 {
+    wake_up(context);
     accept_connection(context, fd, tag);
 }
 
 static void on_received(void *context, struct conn *conn, const char *data, size_t size)
 {
+    wake_up(context);
     session_received(context, (struct session *)conn, data, size);
 }
 
 static void on_sent(void *context, struct conn *conn, int error)
 {
+    wake_up(context);
     session_sent(context, (struct session *)conn, error);
 }
 
 static void on_closed(void *context, struct conn *conn)
 {
+    wake_up(context);
     session_closed(context, (struct session *)conn);
 }
 
@@ -209,6 +224,7 @@ static unsigned sleep_until_event(struct core *c)
     int64_t wait_us = c->next_cron_us - c->now_us;
     if (wait_us <= 0)
         return ring_poll(c->ring, 0);
+    c->asleep = true;
     owner_release(&c->owner);
     /* Pairs with core_fence in core_wake: either we see its work here, or it sees us asleep. */
     core_fence(c);
@@ -219,7 +235,7 @@ static unsigned sleep_until_event(struct core *c)
         c->stats.sleeps++;
         events = ring_poll(c->ring, wait_us);
     }
-    owner_claim(&c->owner);
+    wake_up(c);
     return events;
 }
 
@@ -334,7 +350,7 @@ static void on_handed(void *context, uint32_t to)
 
 static void flush(struct core *c)
 {
-    bundle_send_outgoing(c);
+    stand_in_send_outgoing(c);
     struct session *s = c->touched_sessions;
     c->touched_sessions = NULL;
     while (s) {

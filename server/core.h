@@ -127,7 +127,7 @@ struct core {
     struct bundle *deferred_first, *deferred_last; /* wait for room in the order log */
     uint32_t dispatched;       /* bundles under way */
 
-    struct session *current;   /* whose command runs */
+    bool asleep;               /* the shard was let go of and not claimed since */
     struct buf scratch;        /* for replies that are framed once they are whole */
     struct buf pool[CORE_POOL_SIZE]; /* empty output buffers, the warmest last */
     uint32_t pool_count;

@@ -172,6 +172,11 @@ bool order_is_held(const struct order *o, uint32_t self)
            atomic_load_explicit(&e->published, memory_order_acquire) != cursor + 1;
 }
 
+uint64_t order_cursor(const struct order *o, uint32_t self)
+{
+    return atomic_load_explicit(&o->cores[self].cursor, memory_order_relaxed);
+}
+
 uint64_t order_count(const struct order *o)
 {
     return atomic_load_explicit(&o->next, memory_order_relaxed);

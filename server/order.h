@@ -108,5 +108,7 @@ bool order_has_entries(const struct order *o, uint32_t self);
 /* True where what `self` has not passed begins with an entry that is not published yet: there is
  * nothing to do but to look again soon. */
 bool order_is_held(const struct order *o, uint32_t self);
+/* The first ticket that `self` has not passed. */
+uint64_t order_cursor(const struct order *o, uint32_t self);
 /* Tickets taken so far. */
 uint64_t order_count(const struct order *o);

@@ -9,6 +9,7 @@
 #include "server/bundle.h"
 #include "server/server.h"
 #include "server/session.h"
+#include "server/stand_in.h"
 #include "shard/cmd/scan.h"
 
 enum route_kind {
@@ -173,14 +174,15 @@ static uint32_t route_prefix(struct core *c, struct session *s, struct request *
         }
         if (n > 0)
             break;
-        dispatch(c, s, BUNDLE_CROSS, &many, requests, 1, source, copy);
+        if (!stand_in_run(c, s, requests, 1, &many))
+            dispatch(c, s, BUNDLE_CROSS, &many, requests, 1, source, copy);
         return 1;
     }
     if (n == 0)
         return 0;
     if (!p.away)
         run_here(c, s, requests, n);
-    else
+    else if (!stand_in_run(c, s, requests, n, &p.mask))
         dispatch(c, s, p.only == BUNDLE_SHARD_MANY ? BUNDLE_SPLIT : BUNDLE_HOP, &p.mask, requests,
                  n, source, copy);
     return n;

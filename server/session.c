@@ -393,15 +393,16 @@ const char *session_refusal(struct core *c, struct session *s, const struct comm
     return text;
 }
 
-static void run_on_shard(struct core *c, struct session *s, struct request *r, struct buf *out)
+static void run(struct core *c, struct request *r, struct shard *shard,
+                struct shard *const *shards, struct buf *out)
 {
+    struct session *s = r->session;
     struct call call;
     call.db = s->db;
     call.no_touch = s->no_touch;
     call.reply = (struct reply){.out = out, .protocol = s->protocol};
-    execute_prepare(c, &call, &c->shard, r->command, r->argv, r->argc);
-    struct shard *alone = &c->shard;
-    call.shards = server->core_count == 1 ? &alone : NULL;
+    execute_prepare(c, &call, shard, r->command, r->argv, r->argc);
+    call.shards = shards;
     call.session = s;
     call.first_key_hash = r->hash;
     call.first_key_hashed = r->hashed;
@@ -436,6 +437,20 @@ static void refuse(struct core *c, struct session *s, const struct request *r, s
         c->command_stats[r->command->id].rejected++;
 }
 
+void session_answer(struct core *c, struct request *r, struct shard *shard,
+                    struct shard *const *shards)
+{
+    struct session *s = r->session;
+    size_t mark;
+    struct buf *out = session_reply_begin(c, s, &mark);
+    if (__builtin_expect(session_admits(s, r->command, r->argc), 1))
+        run(c, r, shard, shards, out);
+    else
+        refuse(c, s, r, out);
+    s->commands++;
+    session_reply_end(s, mark);
+}
+
 void session_run(struct core *c, struct request *r)
 {
     struct session *s = r->session;
@@ -446,12 +461,6 @@ void session_run(struct core *c, struct request *r)
         refuse_http(c, s);
         return;
     }
-    size_t mark;
-    struct buf *out = session_reply_begin(c, s, &mark);
-    if (__builtin_expect(session_admits(s, r->command, r->argc), 1))
-        run_on_shard(c, s, r, out);
-    else
-        refuse(c, s, r, out);
-    s->commands++;
-    session_reply_end(s, mark);
+    struct shard *own = &c->shard;
+    session_answer(c, r, own, server->core_count == 1 ? &own : NULL);
 }

@@ -83,6 +83,9 @@ void session_closed(struct core *c, struct session *s);
 void session_resume(struct core *c, struct session *s);
 /* Runs one gathered request on this core and writes its reply. */
 void session_run(struct core *c, struct request *r);
+/* Answers one request with the shard that its keys are on (NULL: several, in `shards`). */
+void session_answer(struct core *c, struct request *r, struct shard *shard,
+                    struct shard *const *shards);
 /* Step 4: hands replies to the ring, lifts the pin, closes what is to be closed. */
 void session_flush(struct core *c, struct session *s);
 void session_touch(struct core *c, struct session *s);

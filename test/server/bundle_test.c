@@ -1,6 +1,7 @@
 /* Bundles, without threads: how they are laid out, and their way to the shards and home again, each
  * core's steps made by hand. Only core 0 has a thread (this one) and is everybody's home. */
 #include "server/bundle.h"
+#include "server/stand_in.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -558,7 +559,7 @@ Test(bundle_way, runs_hops_here_on_the_shard_of_a_core_that_sleeps)
     add(&batch, HOP_TO, "GET @1a");
     put_to_sleep(HOP_TO);
     bundle_dispatch(c, make(s, BUNDLE_HOP, &batch, true));
-    bundle_send_outgoing(c);
+    stand_in_send_outgoing(c);
     cr_expect_null(s->bundle);
     cr_expect_output(s, "+OK\r\n$1\r\nx\r\n");
     cr_expect(atomic_load(&server->cores[HOP_TO]->owner) == OWNER_FREE);
@@ -576,11 +577,11 @@ Test(bundle_way, walks_the_log_before_it_runs_hops_on_a_borrowed_shard)
     bundle_dispatch(c, make(first, BUNDLE_SPLIT, &set, true));
     put_to_sleep(HOP_TO);
     bundle_dispatch(c, make(second, BUNDLE_HOP, &get, true));
-    bundle_send_outgoing(c);
+    stand_in_send_outgoing(c);
     cr_expect_output(second, "$1\r\nx\r\n");
     cr_expect_not_null(first->bundle);
     put_to_sleep(2);
-    cr_expect(bundle_stand_in(c, 2));
+    cr_expect(stand_in_walk(c, 2));
     cr_expect_null(first->bundle);
     cr_expect_output(first, "+OK\r\n+OK\r\n");
     cr_expect_not(order_has_entries(server->order, HOP_TO));
@@ -598,10 +599,10 @@ Test(bundle_way, leaves_what_stands_still_to_the_owner)
     add(&get, HOP_TO, "GET @1a");
     bundle_dispatch(c, make(first, BUNDLE_CROSS, &rename, true));
     put_to_sleep(HOP_TO);
-    cr_expect_not(bundle_stand_in(c, HOP_TO));
+    cr_expect_not(stand_in_walk(c, HOP_TO));
     cr_expect_eq(atomic_load(&first->bundle->pending), CORES);
     bundle_dispatch(c, make(second, BUNDLE_HOP, &get, true));
-    bundle_send_outgoing(c);
+    stand_in_send_outgoing(c);
     cr_expect_not_null(second->bundle);
     awaken(HOP_TO);
     cr_expect(order_has_entries(server->order, HOP_TO));
@@ -611,9 +612,9 @@ Test(bundle_way, leaves_what_stands_still_to_the_owner)
 
 Test(bundle_way, does_not_stand_in_for_a_core_that_is_awake)
 {
-    cr_expect_not(bundle_stand_in(server->cores[0], HOP_TO));
+    cr_expect_not(stand_in_walk(server->cores[0], HOP_TO));
     put_to_sleep(HOP_TO);
-    cr_expect(bundle_stand_in(server->cores[0], HOP_TO));
+    cr_expect(stand_in_walk(server->cores[0], HOP_TO));
     awaken(HOP_TO);
-    cr_expect_not(bundle_stand_in(server->cores[0], HOP_TO));
+    cr_expect_not(stand_in_walk(server->cores[0], HOP_TO));
 }

@@ -1,0 +1,226 @@
+/* Standing in for cores that sleep: see stand_in.h. */
+#include "server/stand_in.h"
+
+#include "server/bundle.h"
+#include "server/execute.h"
+#include "server/owner.h"
+#include "server/server.h"
+#include "server/session.h"
+
+/* Requests hashed and prefetched ahead of the one that runs. */
+#define PREFETCH_DEPTH 16
+/* So many requests cost about what waking a thread does. */
+#define STAND_IN_MAX 64
+/* Rounds of walking several shards' logs to one place. */
+#define WALK_TRIES 4
+
+/* Walks the log for a borrowed shard. Stops before what only the owner may do: what stands still,
+ * and what is long enough to be worth waking it. */
+static bool walk_for(struct core *c, struct shard *s)
+{
+    uint64_t ticket;
+    struct bundle *b;
+    while ((b = order_next(server->order, s->index, &ticket)) != NULL) {
+        if (!b->borrowable) {
+            order_stay(server->order, s->index);
+            return false;
+        }
+        bundle_act(c, s, b, ticket);
+    }
+    return !order_has_entries(server->order, s->index);
+}
+
+/* The borrowed shard with its log walked to the end, or NULL. */
+static struct shard *borrow(struct core *c, uint32_t sleeper)
+{
+    struct core *other = server->cores[sleeper];
+    if (!owner_borrow(&other->owner))
+        return NULL;
+    struct shard *s = &other->shard;
+    if (s->now_ms < c->wall_ms)
+        s->now_ms = c->wall_ms;
+    if (walk_for(c, s))
+        return s;
+    owner_return(&other->owner);
+    return NULL;
+}
+
+bool stand_in_walk(struct core *c, uint32_t sleeper)
+{
+    if (!borrow(c, sleeper))
+        return false;
+    c->stats.borrows++;
+    owner_return(&server->cores[sleeper]->owner);
+    return true;
+}
+
+/* Running requests on several shards held together. */
+
+/* The requests of one connection, and the shards that they need: each by its index, NULL where not
+ * held. */
+struct held {
+    struct shard *shards[SHARD_COUNT_MAX];
+    struct core_mask mask;
+};
+
+static void return_all(struct core *c, const struct core_mask *mask)
+{
+    for (uint32_t i = 0; i < server->core_count; i++)
+        if (i != c->index && core_mask_has(mask, i))
+            owner_return(&server->cores[i]->owner);
+}
+
+/* Borrows every shard of the mask but our own: all of them, or none. */
+static bool hold_all(struct core *c, const struct core_mask *mask, struct held *h)
+{
+    h->mask = (struct core_mask){0};
+    for (uint32_t i = 0; i < server->core_count; i++) {
+        h->shards[i] = NULL;
+        if (!core_mask_has(mask, i))
+            continue;
+        struct core *other = server->cores[i];
+        if (i != c->index && !owner_borrow(&other->owner)) {
+            return_all(c, &h->mask);
+            return false;
+        }
+        core_mask_add(&h->mask, i);
+        h->shards[i] = &other->shard;
+        if (other->shard.now_ms < c->wall_ms)
+            other->shard.now_ms = c->wall_ms;
+    }
+    return true;
+}
+
+/* Walks the log for all shards held, to one common place: only then do requests on several of them
+ * take effect in the order sent, as far as work of others that lies between could tell. False where
+ * something in the log is not for us, or others publish faster than we walk. */
+static bool walk_together(struct core *c, const struct held *h)
+{
+    for (int tries = 0; tries < WALK_TRIES; tries++) {
+        uint64_t lowest = UINT64_MAX, highest = 0;
+        for (uint32_t i = 0; i < server->core_count; i++) {
+            if (!h->shards[i])
+                continue;
+            if (!walk_for(c, h->shards[i]))
+                return false;
+            uint64_t cursor = order_cursor(server->order, i);
+            lowest = cursor < lowest ? cursor : lowest;
+            highest = cursor > highest ? cursor : highest;
+        }
+        if (lowest == highest)
+            return true;
+    }
+    return false;
+}
+
+static struct shard *shard_of(const struct held *h, const struct request *r)
+{
+    return r->shard == BUNDLE_SHARD_MANY ? NULL : h->shards[r->shard];
+}
+
+static void prefetch(const struct held *h, struct request *requests, uint32_t count, uint32_t db)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct request *r = &requests[i];
+        int16_t key = r->command->first_key;
+        r->hashed = r->shard != BUNDLE_SHARD_MANY && key > 0 && (uint32_t)key < r->argc;
+        if (!r->hashed)
+            continue;
+        r->hash = keyspace_hash(&server->keyspace, r->argv[key]);
+        shard_prefetch_bucket(shard_of(h, r), db, r->hash);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        if (requests[i].hashed)
+            shard_prefetch_entry(shard_of(h, &requests[i]), db, requests[i].hash);
+}
+
+static bool may_stand_in(const struct request *requests, uint32_t count)
+{
+    if (count > STAND_IN_MAX)
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (requests[i].command->route == ROUTE_ALL ||
+            (requests[i].command->flags & CMD_EVERY_SHARD))
+            return false;
+    return true;
+}
+
+bool stand_in_run(struct core *c, struct session *s, struct request *requests, uint32_t count,
+                  const struct core_mask *mask)
+{
+    struct held h;
+    if (!may_stand_in(requests, count) || !hold_all(c, mask, &h))
+        return false;
+    bool here = walk_together(c, &h);
+    if (here) {
+        c->stats.borrows++;
+        execute_start_clock(c);
+    }
+    for (uint32_t i = 0; here && i < count; i++) {
+        if (i % PREFETCH_DEPTH == 0)
+            prefetch(&h, requests + i,
+                     count - i < PREFETCH_DEPTH ? count - i : PREFETCH_DEPTH, s->db);
+        session_answer(c, &requests[i], shard_of(&h, &requests[i]), h.shards);
+    }
+    return_all(c, &h.mask);
+    return here;
+}
+
+/* Hops, once they are to be sent. */
+
+static struct bundle *in_order_sent(struct bundle *newest)
+{
+    struct bundle *first = NULL;
+    while (newest) {
+        struct bundle *before = newest->next;
+        newest->next = first;
+        first = newest;
+        newest = before;
+    }
+    return first;
+}
+
+static void run_outgoing(struct core *c, struct shard *s, struct bundle *b)
+{
+    c->stats.borrows++;
+    while (b) {
+        struct bundle *next = b->next;
+        bundle_run_hop(c, s, b);
+        b = next;
+    }
+    owner_return(&server->cores[s->index]->owner);
+}
+
+static bool all_borrowable(const struct bundle *b)
+{
+    while (b && b->borrowable)
+        b = b->next;
+    return b == NULL;
+}
+
+static void send_to(struct core *c, uint32_t to)
+{
+    struct bundle *b = in_order_sent(c->outgoing[to]);
+    c->outgoing[to] = NULL;
+    struct shard *s = all_borrowable(b) ? borrow(c, to) : NULL;
+    if (s) {
+        run_outgoing(c, s, b);
+        return;
+    }
+    while (b) {
+        struct bundle *next = b->next;
+        core_post(c, to, &b->message);
+        b = next;
+    }
+}
+
+void stand_in_send_outgoing(struct core *c)
+{
+    for (uint32_t w = 0; w < ORDER_MASK_WORDS; w++) {
+        while (c->outgoing_mask.words[w]) {
+            uint32_t to = w * 64 + (uint32_t)__builtin_ctzll(c->outgoing_mask.words[w]);
+            c->outgoing_mask.words[w] &= c->outgoing_mask.words[w] - 1;
+            send_to(c, to);
+        }
+    }
+}

@@ -22,7 +22,7 @@
 #define SCHEDULES 60000
 #define BROKEN_SCHEDULES_MAX 1000000
 #define STEPS_MAX 20000
-#define SEARCH_SECONDS 6
+#define SEARCH_SECONDS 10
 #define SEARCH_STATES_MAX (6u << 20)
 
 enum verdict { FINE, LOST_WAKE_UP, DEADLOCK, ENDLESS, NO_ROOM, NOT_SERIALIZABLE, VERDICT_COUNT };
@@ -91,6 +91,7 @@ static void draw_setup(struct setup *u, uint64_t *seed)
     u->key_count = 2 + draw(seed, KEYS_MAX - 1);
     u->op_count = u->client_count * (1 + draw(seed, OPS_MAX / CLIENTS_MAX));
     u->share = 1 + draw(seed, 3);
+    u->holds = draw(seed, 2) || u->breakage >= BREAK_HELD_APART;
     for (uint32_t i = 0; i < u->client_count; i++) {
         u->home[i] = (uint8_t)draw(seed, u->core_count);
         u->pipelined[i] = draw(seed, 2) || u->breakage == BREAK_RUN_RESUMED;
@@ -234,6 +235,7 @@ struct small {
     bool pipelined;
     uint32_t share;
     struct op ops[6];
+    bool holds;
 };
 
 #define R EFFECT_READ
@@ -241,6 +243,16 @@ struct small {
 #define T EFFECT_ROTATE
 
 static const struct small smalls[] = {
+    {2, 2, 2, false, 2, {{0, 3, W}, {1, 3, R}}, true},
+    {2, 2, 2, false, 1, {{0, 3, T}, {1, 3, W}}, true},
+    {2, 2, 3, false, 2, {{0, 3, W}, {1, 1, R}, {1, 2, R}}, true},
+    {2, 2, 3, true, 2, {{0, 2, W}, {0, 1, W}, {1, 3, R}}, true},
+    {2, 2, 3, true, 2, {{0, 1, W}, {0, 2, W}, {1, 3, R}}, true},
+    {2, 2, 3, true, 1, {{0, 2, W}, {0, 3, T}, {1, 3, W}}, true},
+    {2, 2, 4, true, 2, {{0, 2, W}, {0, 1, W}, {1, 3, R}, {1, 2, W}}, true},
+    {2, 3, 3, false, 2, {{0, 3, W}, {1, 3, T}, {2, 3, R}}, true},
+    {3, 2, 2, false, 2, {{0, 3, T}, {1, 6, T}}, true},
+    {3, 2, 3, true, 2, {{0, 2, W}, {0, 1, W}, {1, 3, R}}, true},
     {2, 2, 3, false, 2, {{0, 3, W}, {1, 1, R}, {1, 2, R}}},
     {2, 2, 3, false, 2, {{0, 1, W}, {0, 2, W}, {1, 3, R}}},
     {2, 2, 3, true, 2, {{0, 3, W}, {1, 2, R}, {1, 1, R}}},
@@ -273,7 +285,7 @@ static bool make_setup(struct setup *u, const struct small *from, uint32_t homes
 {
     *u = (struct setup){.core_count = from->core_count, .key_count = from->core_count,
                         .client_count = from->client_count, .op_count = from->op_count,
-                        .share = from->share};
+                        .share = from->share, .holds = from->holds};
     memcpy(u->ops, from->ops, sizeof(from->ops));
     for (uint32_t i = 0; i < from->client_count; i++, homes /= from->core_count) {
         u->home[i] = (uint8_t)(homes % from->core_count);
@@ -330,6 +342,8 @@ static bool check_broken(enum breakage breakage)
         "resumed sessions run without another walk",
         "who stands in leaves an unpublished entry to the sleeper",
         "a borrowed shard's log is not walked",
+        "shards held together are not at one place",
+        "a core holds its own shard unclaimed",
     };
     enum verdict verdict;
     uint32_t found = run_schedules(breakage, BROKEN_SCHEDULES_MAX, &verdict);

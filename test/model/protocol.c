@@ -6,10 +6,14 @@
 
 /* Where a core stands in its loop. A place without something to do is skipped, see settle. */
 enum place {
+    AT_CLAIM,     /* gather: take the shard back after a sleep */
     AT_NET,       /* gather: take what clients sent */
+    AT_HOLD,      /* gather: borrow the next shard that a client's requests need */
+    AT_TOGETHER,  /* ... walk the log for those held */
+    AT_RUN_HELD,  /* ... run the requests */
+    AT_GIVE_BACK, /* ... return a shard */
     AT_TICKET,    /* gather: take a ticket for the next bundle */
     AT_PUBLISH,
-    AT_CLAIM,     /* gather: take the shard back after a sleep */
     AT_MESH,      /* gather: take what cores sent; sessions go on */
     AT_ATTEND,    /* order: stand in for a participant that sleeps */
     AT_WAKE,      /* ... or wake it */
@@ -29,6 +33,9 @@ enum place {
 
 enum holder { HOLDER_OWNER, HOLDER_NONE, HOLDER_BORROWER };
 enum errand { ERRAND_LOG, ERRAND_HOPS };
+
+/* Rounds of walking several shards' logs to one place. */
+#define HOLD_TRIES 2
 
 static uint32_t lowest(uint32_t mask)
 {
@@ -138,11 +145,52 @@ static bool some_can_go_on(const struct state *s, const struct setup *u, uint32_
     return false;
 }
 
+/* What a client has asked that may be run together: all, but a cross transaction goes alone. */
+static uint16_t prefix_of(const struct state *s, const struct setup *u, uint32_t client)
+{
+    uint16_t prefix = 0;
+    for (uint32_t i = s->clients[client].fed; i < s->clients[client].received; i++) {
+        uint32_t op = u->ops_of[client][i];
+        if (u->ops[op].cross && prefix)
+            break;
+        prefix |= (uint16_t)(1u << op);
+        if (u->ops[op].cross)
+            break;
+    }
+    return prefix;
+}
+
+static uint8_t shards_of_all(const struct setup *u, uint16_t ops)
+{
+    uint8_t shards = 0;
+    for (uint32_t mask = ops; mask; mask &= mask - 1)
+        shards |= shards_of(u, lowest(mask));
+    return shards;
+}
+
+/* True where a client's requests are to be run on shards held together, if they can be. */
+static bool wants_to_hold(const struct state *s, const struct setup *u, uint32_t self,
+                          uint32_t client)
+{
+    if (!u->holds || u->home[client] != self || !can_go_on(s, client))
+        return false;
+    uint16_t prefix = prefix_of(s, u, client);
+    for (uint32_t mask = prefix; mask; mask &= mask - 1)
+        if (u->ops[lowest(mask)].owners)
+            return false;
+    return shards_of_all(u, prefix) & ~(1u << self);
+}
+
+static void begin_next(struct state *s, const struct setup *u, uint32_t self, uint32_t client)
+{
+    begin(s, u, self, u->ops_of[client][s->clients[client].fed++]);
+}
+
 static void feed_sessions(struct state *s, const struct setup *u, uint32_t self)
 {
     for (uint32_t i = 0; i < u->client_count; i++)
-        if (u->home[i] == self && can_go_on(s, i))
-            begin(s, u, self, u->ops_of[i][s->clients[i].fed++]);
+        if (u->home[i] == self && can_go_on(s, i) && !wants_to_hold(s, u, self, i))
+            begin_next(s, u, self, i);
 }
 
 static void take_replies(struct state *s, uint32_t self)
@@ -399,6 +447,109 @@ static void send_outgoing(struct state *s, const struct setup *u, uint32_t self)
         post_outgoing(c, to);
 }
 
+/* Running a client's requests on several shards held together. */
+
+/* Where a client wants it, the next hold begins; else the gather goes on. */
+static void begin_hold(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    uint32_t client = 0;
+    while (client < u->client_count && !wants_to_hold(s, u, self, client))
+        client++;
+    if (client == u->client_count) {
+        c->at = AT_TICKET;
+        return;
+    }
+    c->serving = (uint8_t)(client + 1);
+    c->prefix = prefix_of(s, u, client);
+    c->needed = shards_of_all(u, c->prefix);
+}
+
+/* Where requests were not run, the first of them goes the usual way. */
+static void end_hold(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    if (c->prefix)
+        begin_next(s, u, self, c->serving - 1u);
+    c->serving = c->needed = c->unwalked = c->tries = 0;
+    c->prefix = 0;
+    c->at = AT_HOLD;
+}
+
+static void hold(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    uint32_t left = c->needed & ~(1u << self) & ~(uint32_t)c->held;
+    uint32_t from = lowest(left);
+    if (s->cores[from].owner != HOLDER_NONE) {
+        c->at = AT_GIVE_BACK;
+        return;
+    }
+    s->cores[from].owner = HOLDER_BORROWER;
+    c->held |= (uint8_t)(1u << from);
+    if (left & (left - 1))
+        return;
+    c->unwalked = c->needed;
+    c->at = AT_TOGETHER;
+}
+
+/* All held shards have been walked: runs the requests where that led to one place. */
+static void compare_places(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    uint32_t first = cursor_of(&s->cores[lowest(c->needed)]);
+    bool equal = true;
+    for (uint32_t mask = c->needed; mask; mask &= mask - 1)
+        equal &= cursor_of(&s->cores[lowest(mask)]) == first;
+    if (equal || u->breakage == BREAK_HELD_APART) {
+        c->at = AT_RUN_HELD;
+    } else if (++c->tries == HOLD_TRIES) {
+        c->at = AT_GIVE_BACK;
+    } else {
+        c->unwalked = c->needed;
+    }
+}
+
+static void walk_held(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    uint32_t shard = lowest(c->unwalked);
+    uint32_t ticket = next_entry(s, u, shard);
+    if (ticket == OPS_MAX) {
+        c->unwalked &= (uint8_t)(c->unwalked - 1);
+        if (!passed_all(s, shard))
+            c->at = AT_GIVE_BACK;
+        else if (!c->unwalked)
+            compare_places(s, u, self);
+    } else if (!names(s, u, ticket, shard)) {
+        s->cores[shard].passed |= (uint16_t)(1u << ticket);
+    } else if (may_stand_in(u, (uint16_t)(1u << s->entries[ticket]))) {
+        act(s, u, self, shard, ticket);
+        s->cores[shard].passed |= (uint16_t)(1u << ticket);
+    } else {
+        c->at = AT_GIVE_BACK;
+    }
+}
+
+/* The session is not busy behind it: what it asks next may be gathered before the replies go out. */
+static void run_held(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    for (uint32_t mask = c->prefix; mask; mask &= mask - 1)
+        run_part(s, u, lowest(mask), UINT8_MAX);
+    s->clients[c->serving - 1].fed += (uint8_t)__builtin_popcount(c->prefix);
+    c->answered |= c->prefix;
+    c->prefix = 0;
+    c->at = AT_GIVE_BACK;
+}
+
+static void give_back(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    s->cores[lowest(c->held)].owner = HOLDER_NONE;
+    c->held &= (uint8_t)(c->held - 1);
+}
+
 /* The rest of the loop. */
 
 static void run(struct state *s, const struct setup *u, uint32_t self)
@@ -418,8 +569,8 @@ static void reply(struct state *s, const struct setup *u, uint32_t self)
     struct model_core *c = &s->cores[self];
     for (uint32_t mask = c->finished; mask; mask &= mask - 1)
         s->clients[u->ops[lowest(mask)].client].busy = 0;
-    s->complete |= c->finished;
-    c->finished = 0;
+    s->complete |= c->finished | c->answered;
+    c->finished = c->answered = 0;
 }
 
 static void flush(struct state *s, const struct setup *u, uint32_t self)
@@ -448,12 +599,19 @@ static void hand_over(struct state *s, const struct setup *u, uint32_t self)
     c->at = AT_HAND_WAKE;
 }
 
-/* Begins the next iteration. Who slept takes the shard back before the log is walked. */
+/* Begins the next iteration. Who slept takes the shard back before anything else. */
 static void begin_loop(struct model_core *c, const struct setup *u)
 {
-    bool order_first = u->breakage == BREAK_ORDER_BEFORE_GATHER;
     c->part = 0;
-    c->at = order_first ? AT_CLAIM : AT_NET;
+    c->at = u->breakage == BREAK_HELD_UNCLAIMED ? AT_NET : AT_CLAIM;
+}
+
+static void skip_claim(struct model_core *c, const struct setup *u)
+{
+    if (c->at != AT_CLAIM || c->owner != HOLDER_OWNER)
+        return;
+    bool order_first = u->breakage == BREAK_ORDER_BEFORE_GATHER;
+    c->at = c->part ? AT_MESH : order_first ? AT_WALK : AT_NET;
 }
 
 /* The last look before sleeping: a ticket that was taken counts, published or not. The core that
@@ -490,17 +648,20 @@ static void settle(struct state *s, const struct setup *u, uint32_t self)
 {
     struct model_core *c = &s->cores[self];
     bool order_first = u->breakage == BREAK_ORDER_BEFORE_GATHER;
+    if (c->at == AT_GIVE_BACK && !c->held)
+        end_hold(s, u, self);
+    if (c->at == AT_HOLD && !c->serving)
+        begin_hold(s, u, self);
     if (c->at == AT_TICKET && !c->unpublished)
         c->at = behind_tickets(c);
-    if (c->at == AT_CLAIM && c->owner == HOLDER_OWNER)
-        c->at = c->part ? AT_MESH : AT_WALK;
+    skip_claim(c, u);
     if (!c->borrowed)
         c->touched &= (uint8_t)~(1u << self);
     if (c->at == AT_ATTEND && !c->touched)
         c->at = order_first ? AT_RUN : AT_WALK;
     if (c->at == AT_OUTGOING && is_empty(c->outgoing))
         c->at = AT_REPLY;
-    if (c->at == AT_REPLY && !c->finished && u->breakage != BREAK_RUN_RESUMED)
+    if (c->at == AT_REPLY && !c->finished && !c->answered && u->breakage != BREAK_RUN_RESUMED)
         c->at = AT_HAND;
     if (c->at != AT_HAND || !is_empty(c->outbox))
         return;
@@ -510,8 +671,7 @@ static void settle(struct state *s, const struct setup *u, uint32_t self)
         begin_loop(c, u);
     else
         c->at = AT_SLEEP;
-    if (c->at == AT_CLAIM)
-        c->at = AT_WALK;
+    skip_claim(c, u);
 }
 
 static void take_from_clients(struct state *s, const struct setup *u, uint32_t self)
@@ -531,7 +691,7 @@ static void gather(struct state *s, const struct setup *u, uint32_t self)
         take_messages(s, self);
     feed_sessions(s, u, self);
     c->part = c->at == AT_NET ? 1 : 2;
-    c->at = AT_TICKET;
+    c->at = AT_HOLD;
 }
 
 static void step_loop(struct state *s, const struct setup *u, uint32_t self)
@@ -568,7 +728,8 @@ static void step_loop(struct state *s, const struct setup *u, uint32_t self)
 static void step_core(struct state *s, const struct setup *u, uint32_t self)
 {
     static void (*const steps[])(struct state *, const struct setup *, uint32_t) = {
-        [AT_NET] = gather, [AT_MESH] = gather, [AT_TICKET] = take_ticket,
+        [AT_NET] = gather, [AT_MESH] = gather, [AT_HOLD] = hold, [AT_TOGETHER] = walk_held,
+        [AT_RUN_HELD] = run_held, [AT_GIVE_BACK] = give_back, [AT_TICKET] = take_ticket,
         [AT_PUBLISH] = publish, [AT_WALK] = walk, [AT_RUN] = run,
         [AT_OUTGOING] = send_outgoing, [AT_REPLY] = flush, [AT_LOOK] = look,
         [AT_BORROWED] = walk_borrowed, [AT_RETURN] = return_borrowed,

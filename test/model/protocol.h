@@ -5,7 +5,7 @@
  * One step is one access to what cores share (or several that nobody can tell apart from one).
  * Memory is sequentially consistent: which fences make it so is order.h's and core.h's business.
  * Clients send operations, each of which reads some keys and may write them; an operation's place
- * is chosen as route.c does: run here, hop, split or cross. A state is one flat struct, equal where
+ * is chosen as route.c does: on shards held together, or run here, hop, split or cross. A state is one flat struct, equal where
  * its bytes are equal, so that an exhaustive search can know states again. Sets of operations and
  * of cores are bit masks.
  *
@@ -32,6 +32,10 @@ enum breakage {
     BREAK_STAND_IN_SHORT,       /* who stands in leaves an unpublished entry to the sleeper, and
                                  * does not wake it */
     BREAK_STAND_IN_UNWALKED,    /* requests run on a borrowed shard whose log was not walked */
+    BREAK_HELD_APART,           /* shards held together are walked one after the other, and it is
+                                 * not seen to it that this led to one place */
+    BREAK_HELD_UNCLAIMED,       /* requests run on shards held together before the core that slept
+                                 * has claimed its own, which is one of them */
     BREAK_COUNT,
 };
 
@@ -51,6 +55,7 @@ struct setup {
     enum breakage breakage;
     uint32_t core_count, client_count, key_count, op_count;
     uint32_t share; /* unretired tickets a core may hold */
+    bool holds;     /* requests that need others' shards run here where those can be held together */
     struct op ops[OPS_MAX];
     uint8_t home[CLIENTS_MAX];
     bool pipelined[CLIENTS_MAX];                /* sends without waiting for replies */
@@ -75,7 +80,14 @@ struct model_core {
     uint8_t ticket_taken; /* + 1: of the bundle that is being published */
     uint16_t local;    /* to run: from sessions here */
     uint16_t hops;     /* to run: from other cores */
-    uint16_t finished; /* replies that go out at the flush */
+    uint16_t finished; /* replies that go out at the flush; their sessions wait for them */
+    uint8_t serving;   /* client whose requests shards are being held for, + 1 */
+    uint8_t needed;    /* ... the shards, our own among them; mask */
+    uint8_t held;      /* ... those borrowed */
+    uint8_t unwalked;  /* ... those whose log is to be walked in this round */
+    uint8_t tries;     /* ... rounds that did not lead to one place */
+    uint16_t prefix;   /* ... the requests, until they are run */
+    uint16_t answered; /* replies of requests run so */
     uint16_t outgoing[CORES_MAX]; /* hops that may yet be run here, on a borrowed shard */
     uint16_t outbox[CORES_MAX];
     uint16_t inbox;

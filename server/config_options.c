@@ -91,7 +91,8 @@ static const struct config_option options[] = {
     {"pin-cores", ENUM_FIELD(pin_cores), "auto", .names = pinning,
      .text = "Whether each of those threads stays on one CPU: the first thread on the first CPU "
              "that this process may use, and so on. auto: where there are as many threads as "
-             "CPUs, at least four, and no CPU quota is set. Say no where other busy processes share the CPUs."},
+             "CPUs, at least four, and no CPU quota is set. Say no where other busy processes "
+             "share the CPUs."},
 
     {"databases", INTEGER_FIELD(databases), "16", 1, DATABASES_MAX, .section = "Data",
      .text = "How many databases SELECT can choose from, numbered from 0."},

@@ -1,10 +1,10 @@
 /* Standing in for cores that sleep: their work is done on their shards, which are borrowed for it.
  *
- * Waking a sleeping thread costs more than most work that it would be woken for. What is done here is
- * what the owner would have done, in the same order: the order log is walked for the borrowed shard to
- * its end, then the requests run. All of it was gathered before that walk. What only the owner may do
- * (stand still, answer for its sessions) and what is long stays with it: then these functions say so,
- * and it is woken.
+ * Waking a sleeping thread costs more than most work that it would be woken for. What is done here
+ * is what the owner would have done, in the same order: the order log is walked for the borrowed
+ * shard to its end, then the requests run. All of it was gathered before that walk. What only the
+ * owner may do (stand still, answer for its sessions) and what is long stays with it: then these
+ * functions say so, and it is woken.
  *
  * Called by a core that owns its own shard at the time, on its own thread. */
 #pragma once
@@ -12,15 +12,16 @@
 #include "server/core.h"
 
 /* Runs requests of one session, gathered just now, on the shards in `mask` (ours may be among them)
- * where all of them can be held together; writes the replies. The log is walked to the same place for
- * each of those shards, so the requests stand at one place in the order, one after the other: no
- * ticket, no message, no copy. False where that cannot be: nothing of it has been done then. */
+ * where all of them can be held together; writes the replies. The log is walked to the same place
+ * for each of those shards, so the requests stand at one place in the order, one after the other:
+ * no ticket, no message, no copy. False where that cannot be: nothing of it has been done then. */
 bool stand_in_run(struct core *c, struct session *s, struct request *requests, uint32_t count,
                   const struct core_mask *mask);
 
-/* Walks the order log for a sleeping core. False where that core is awake, or the log holds something
- * that it must do itself: then it must be woken. */
+/* Walks the order log for a sleeping core. False where that core is awake, or the log holds
+ * something that it must do itself: then it must be woken. */
 bool stand_in_walk(struct core *c, uint32_t sleeper);
 
-/* Step 4: hops gathered for other cores. Those for sleeping cores are run here, the others are posted. */
+/* Step 4: hops gathered for other cores. Those for sleeping cores are run here, the others are
+ * posted. */
 void stand_in_send_outgoing(struct core *c);

@@ -116,8 +116,9 @@ static void run_ttl(struct call *c, enum unit unit, int64_t base_ms)
     struct place p = lookup_untouched(c, 1);
     int64_t answer = -2;
     if (p.entry) {
-        int64_t expires_ms = db_expiry(&p);
-        answer = expires_ms == DB_NO_EXPIRY ? -1 : (expires_ms - base_ms + unit / 2) / unit;
+        int64_t left_ms = db_expiry(&p) - base_ms;
+        bool round_up = unit > 1 && left_ms % unit >= unit / 2;
+        answer = db_expiry(&p) == DB_NO_EXPIRY ? -1 : left_ms / unit + round_up;
     }
 
     reply_integer(&c->reply, answer);

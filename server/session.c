@@ -242,9 +242,11 @@ static size_t feed(struct core *c, struct session *s, const char *data, size_t s
     return at;
 }
 
+/* Bytes that come now must wait. Pinned alone: a bundle came home within the gather, and what it
+ * points into is let go at the flush. */
 static bool busy(const struct session *s)
 {
-    return s->bundle || s->queued || s->in_resume || s->in_held || s->closing ||
+    return s->bundle || s->queued || s->pinned || s->in_resume || s->in_held || s->closing ||
            s->close_after_reply || s->close_asked;
 }
 

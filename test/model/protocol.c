@@ -531,7 +531,7 @@ static void walk_held(struct state *s, const struct setup *u, uint32_t self)
     }
 }
 
-/* The session is not busy behind it: what it asks next may be gathered before the replies go out. */
+/* The session is not busy behind it: what it asks next may be gathered before replies go out. */
 static void run_held(struct state *s, const struct setup *u, uint32_t self)
 {
     struct model_core *c = &s->cores[self];

@@ -5,9 +5,9 @@
  * One step is one access to what cores share (or several that nobody can tell apart from one).
  * Memory is sequentially consistent: which fences make it so is order.h's and core.h's business.
  * Clients send operations, each of which reads some keys and may write them; an operation's place
- * is chosen as route.c does: on shards held together, or run here, hop, split or cross. A state is one flat struct, equal where
- * its bytes are equal, so that an exhaustive search can know states again. Sets of operations and
- * of cores are bit masks.
+ * is chosen as route.c does: on shards held together, or run here, hop, split or cross. A state is
+ * one flat struct, equal where its bytes are equal, so that an exhaustive search can know states
+ * again. Sets of operations and of cores are bit masks.
  *
  * The protocol can be broken on purpose (enum breakage), which shows that the checks can fail. */
 #pragma once
@@ -55,7 +55,7 @@ struct setup {
     enum breakage breakage;
     uint32_t core_count, client_count, key_count, op_count;
     uint32_t share; /* unretired tickets a core may hold */
-    bool holds;     /* requests that need others' shards run here where those can be held together */
+    bool holds;     /* requests that need others' shards run here where all can be held together */
     struct op ops[OPS_MAX];
     uint8_t home[CLIENTS_MAX];
     bool pipelined[CLIENTS_MAX];                /* sends without waiting for replies */

@@ -477,3 +477,41 @@ Test(stand_in, leaves_what_concerns_every_core_to_the_owners)
     cr_expect_refused(s, &b);
     cr_expect_all_asleep();
 }
+
+/* The bundle of one session comes home while another's requests are run, within the same gather. Its
+ * arguments are let go of only at the flush: bytes that come before that must wait. */
+Test(stand_in, lets_bytes_wait_behind_a_bundle_that_came_home_meanwhile)
+{
+    struct core *c = server->cores[0];
+    struct session *s = new_session(), *other = new_session();
+    struct batch keys = {0}, b = {0};
+    add(&keys, s, "MSET @1a @2a");
+    char text[256];
+    size_t size = (size_t)snprintf(
+        text, sizeof(text), "*5\r\n$4\r\nMSET\r\n$2\r\n%.2s\r\n$1\r\nx\r\n$2\r\n%.2s\r\n$1\r\ny\r\n",
+        keys.argv[1].data, keys.argv[2].data);
+    cr_assert_eq(keys.argv[1].size, 2);
+    cr_assert_eq(keys.argv[2].size, 2);
+
+    awaken(1);
+    awaken(2);
+    session_received(c, s, text, 10);
+    session_received(c, s, text + 10, size - 10);
+    cr_assert_not_null(s->bundle);
+    session_received(c, s, text, 10);
+    put_to_sleep(1);
+    put_to_sleep(2);
+    add(&b, other, "MGET @1a @2a");
+    cr_expect(run(other, &b));
+    cr_expect_output(other, "*2\r\n$1\r\nx\r\n$1\r\ny\r\n");
+    cr_expect_null(s->bundle);
+    session_received(c, s, text + 10, size - 10);
+    cr_expect_output(s, "+OK\r\n");
+
+    session_continue(c, s);
+    cr_expect(s->in_resume);
+    s->in_resume = false;
+    c->resume = NULL;
+    session_resume(c, s);
+    cr_expect_output(s, "+OK\r\n");
+}

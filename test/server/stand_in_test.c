@@ -478,8 +478,8 @@ Test(stand_in, leaves_what_concerns_every_core_to_the_owners)
     cr_expect_all_asleep();
 }
 
-/* The bundle of one session comes home while another's requests are run, within the same gather. Its
- * arguments are let go of only at the flush: bytes that come before that must wait. */
+/* The bundle of one session comes home while another's requests are run, within the same gather.
+ * Its arguments are let go of only at the flush: bytes that come before that must wait. */
 Test(stand_in, lets_bytes_wait_behind_a_bundle_that_came_home_meanwhile)
 {
     struct core *c = server->cores[0];
@@ -488,7 +488,8 @@ Test(stand_in, lets_bytes_wait_behind_a_bundle_that_came_home_meanwhile)
     add(&keys, s, "MSET @1a @2a");
     char text[256];
     size_t size = (size_t)snprintf(
-        text, sizeof(text), "*5\r\n$4\r\nMSET\r\n$2\r\n%.2s\r\n$1\r\nx\r\n$2\r\n%.2s\r\n$1\r\ny\r\n",
+        text, sizeof(text),
+        "*5\r\n$4\r\nMSET\r\n$2\r\n%.2s\r\n$1\r\nx\r\n$2\r\n%.2s\r\n$1\r\ny\r\n",
         keys.argv[1].data, keys.argv[2].data);
     cr_assert_eq(keys.argv[1].size, 2);
     cr_assert_eq(keys.argv[2].size, 2);

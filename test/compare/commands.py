@@ -11,6 +11,8 @@ VALUES = ["", "0", "1", "-1", "10", "9223372036854775807", "-9223372036854775808
           "x" * 300, b"\xff" * 20]
 INTEGERS = ["0", "1", "-1", "2", "3", "-2", "7", "8", "9", "15", "100", "-100", "1000", "abc", "",
             "1.5", "9223372036854775807", "-9223372036854775808", "9223372036854775808"]
+# With OVERFLOW SAT the least integer of all becomes the largest value of the type in Redis.
+BITFIELD_VALUES = [i for i in INTEGERS if i != "-9223372036854775808"]
 FLOATS = ["0", "1", "-1.5", "3.14", "1e5", "1e400", "nan", "inf", "-inf", "abc", "0.1", "5e-324"]
 OFFSETS = ["0", "1", "7", "8", "9", "31", "32", "63", "64", "100", "1000", "-1", "abc",
            "4294967296", "#0", "#1", "#5"]
@@ -121,7 +123,7 @@ def _bitfield(rng, key):
             words += [word, rng.choice(["WRAP", "SAT", "FAIL", "sat", "NONE"])]
         else:
             words += [word, rng.choice(types), rng.choice(OFFSETS)]
-            words += [] if word == "GET" else [rng.choice(INTEGERS)]
+            words += [] if word == "GET" else [rng.choice(BITFIELD_VALUES)]
     return words
 
 

@@ -5,6 +5,12 @@
  * been already. So there is no recursion, and the time is at most pattern size x text size. */
 #include "proto/glob.h"
 
+#include <stdint.h>
+
+/* Runs of stars before the last element of a pattern. With more of them nothing matches, in Redis,
+ * which recurses at each, and so here. */
+#define STAR_RUNS_MAX 1000
+
 static inline unsigned char folded(char c, bool ignore_case)
 {
     unsigned char u = (unsigned char)c;
@@ -67,12 +73,17 @@ bool glob_match(struct slice pattern, struct slice text, bool ignore_case)
     const char *p = pattern.data, *pattern_end = pattern.data + pattern.size;
     const char *t = text.data, *text_end = text.data + text.size;
     const char *after_star = NULL, *star_text = NULL;
+    uint32_t star_runs = 0;
     while (t < text_end) {
         if (p < pattern_end && *p == '*') {
-            after_star = ++p;
-            star_text = t;
+            while (p < pattern_end && *p == '*')
+                p++;
             if (p == pattern_end)
                 return true;
+            if (++star_runs > STAR_RUNS_MAX)
+                return false;
+            after_star = p;
+            star_text = t;
         } else if (p < pattern_end && element_matches(&p, pattern_end, *t, ignore_case)) {
             t++;
         } else if (after_star) {

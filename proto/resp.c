@@ -22,8 +22,7 @@
 #define ARGS_CAP_MIN 8
 #define BREAK_SIZE 2
 
-/* What resp_trim lets a session keep. */
-#define ARGS_CAP_KEPT 64
+/* What resp_trim lets a session keep, besides RESP_ARGS_CAP_KEPT. */
 #define SCRATCH_SIZE_KEPT 1024
 
 static void restart(struct resp_parser *p)
@@ -48,10 +47,11 @@ void resp_deinit(struct resp_parser *p)
     resp_init(p);
 }
 
-void resp_trim(struct resp_parser *p)
+bool resp_trim(struct resp_parser *p)
 {
-    assert(p->args_left == AT_FIRST_BYTE);
-    if (p->args_cap > ARGS_CAP_KEPT) {
+    if (p->args_left != AT_FIRST_BYTE)
+        return false;
+    if (p->args_cap > RESP_ARGS_CAP_KEPT) {
         mem_free(p->args);
         p->args = NULL;
         p->args_cap = 0;
@@ -62,6 +62,7 @@ void resp_trim(struct resp_parser *p)
         p->scratch = NULL;
         p->args_count = 0;
     }
+    return true;
 }
 
 size_t resp_memory(const struct resp_parser *p)

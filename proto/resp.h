@@ -25,6 +25,9 @@ struct resp_limits {
     uint32_t inline_size_max; /* bytes: 64 KiB, for inline commands and length lines; 16 or more */
 };
 
+/* Arguments that resp_trim leaves room for. */
+#define RESP_ARGS_CAP_KEPT 64
+
 struct resp_span {
     size_t offset;
     size_t size;
@@ -49,9 +52,16 @@ struct resp_parser {
 
 void resp_init(struct resp_parser *p);
 void resp_deinit(struct resp_parser *p);
-/* Gives back memory that an unusually large command made grow. Call between commands. */
-void resp_trim(struct resp_parser *p);
+/* Gives back memory that an unusually large command made grow; `args` are good no longer. False
+ * where that must wait, within a command. */
+bool resp_trim(struct resp_parser *p);
 enum resp_status resp_parse(struct resp_parser *p, const char *data, size_t size,
                             const struct resp_limits *limits);
 /* Bytes of memory held, for CLIENT LIST's argv-mem. */
 size_t resp_memory(const struct resp_parser *p);
+
+/* Worth a resp_trim. */
+static inline bool resp_has_grown(const struct resp_parser *p)
+{
+    return p->args_cap > RESP_ARGS_CAP_KEPT || p->scratch;
+}

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "proto/mem.h"
+#include "server/blocked.h"
 #include "server/execute.h"
 #include "server/owner.h"
 #include "server/server.h"
@@ -82,7 +83,6 @@ void bundle_come_home(struct core_message *m)
     struct bundle *b = (struct bundle *)m;
     struct core *c = core_self();
     assert(b->home == c->index && c->dispatched > 0);
-    c->dispatched--;
     session_bundle_done(c, b->session, b);
 }
 
@@ -96,7 +96,17 @@ void bundle_arrive(struct core_message *m)
     c->hops[c->hop_count++] = (struct bundle *)m;
 }
 
-static void send_home(struct core *c, struct bundle *b)
+void bundle_dispose(struct core *c, struct bundle *b)
+{
+    if (b->blocked) {
+        blocked_dispose(c, b);
+        return;
+    }
+    c->dispatched--;
+    bundle_destroy(b);
+}
+
+void bundle_send_home(struct core *c, struct bundle *b)
 {
     b->message.receive = bundle_come_home;
     core_post(c, b->home, &b->message);
@@ -146,8 +156,30 @@ static void run_split_item(struct core *c, struct call *call, struct bundle_spli
         .size = out->size - start, .value = call->value, .errors = call->reply.errors};
 }
 
-/* Runs all that is one shard's in a bundle. */
-static void run_part(struct core *c, struct shard *s, struct bundle *b)
+void bundle_start_repeat(struct core *c, struct bundle *b, struct call *call)
+{
+    const struct bundle_item *item = &b->parts[0].items[0];
+    start_call(b, call, &b->parts[0].out);
+    execute_start_clock(c);
+    execute_prepare(c, call, NULL, item->command, item->argv, item->argc);
+    call->session = b->session;
+    call->repeated = true;
+}
+
+/* An item has published a transaction that is to be run before the next item, where that can be.
+ * False where it cannot here. */
+static bool walk_between(struct core *c, const struct shard *s, const struct bundle *b)
+{
+    if (b->kind != BUNDLE_HOP)
+        return true;
+    if (s != &c->shard)
+        return false;
+    core_walk(c);
+    return true;
+}
+
+/* Runs all that is one shard's in a bundle. False where it was parked, or is not at its end. */
+static bool run_part(struct core *c, struct shard *s, struct bundle *b)
 {
     uint32_t rank = core_mask_rank(&b->mask, s->index);
     struct bundle_part *part = &b->parts[rank];
@@ -155,9 +187,10 @@ static void run_part(struct core *c, struct shard *s, struct bundle *b)
     struct call call;
     start_call(b, &call, &part->out);
     execute_start_clock(c);
-    for (uint32_t i = 0; i < part->item_count; i++) {
+    const uint32_t start = part->done;
+    for (uint32_t i = start; i < part->item_count; i++) {
         const struct bundle_item *item = &part->items[i];
-        uint32_t in_window = i % PREFETCH_DEPTH;
+        uint32_t in_window = (i - start) % PREFETCH_DEPTH;
         if (in_window == 0) {
             uint32_t left = part->item_count - i;
             prefetch_items(s, b->db, item, left < PREFETCH_DEPTH ? left : PREFETCH_DEPTH, &w);
@@ -166,20 +199,33 @@ static void run_part(struct core *c, struct shard *s, struct bundle *b)
         call.session = b->session;
         call.first_key_hashed = w.hashed[in_window];
         call.first_key_hash = w.hashes[in_window];
-        size_t start = part->out.size;
+        size_t reply = part->out.size;
         if (item->split)
             run_split_item(c, &call, item->split, rank);
         else
             execute_whole(c, &call);
-        part->sizes[i] = part->out.size - start;
+        part->sizes[i] = part->out.size - reply;
+        part->done = i + 1;
+        if (__builtin_expect(call.wait.asked, 0)) {
+            blocked_park(c, b, &call);
+            blocked_look(c, s, NULL); /* the run may have met a key that has expired */
+            return false;
+        }
+        blocked_look(c, s, NULL);
+        if (__builtin_expect(c->repeat_published, 0) && part->done < part->item_count &&
+            !walk_between(c, s, b)) {
+            core_post(c, s->index, &b->message);
+            return false;
+        }
     }
+    return true;
 }
 
 void bundle_run_hop(struct core *c, struct shard *s, struct bundle *b)
 {
     assert(b->kind == BUNDLE_HOP && core_mask_has(&b->mask, s->index));
-    run_part(c, s, b);
-    send_home(c, b);
+    if (run_part(c, s, b))
+        bundle_send_home(c, b);
 }
 
 /* The order's transactions. */
@@ -214,7 +260,8 @@ static void stand_still(struct core *c, uint64_t ticket)
     }
 }
 
-static void run_cross(struct core *c, struct bundle *b)
+/* False where it was parked, or waits on. */
+static bool run_cross(struct core *c, struct bundle *b)
 {
     struct shard *shards[SHARD_COUNT_MAX];
     for (uint32_t i = 0; i < server->core_count; i++) {
@@ -225,13 +272,25 @@ static void run_cross(struct core *c, struct bundle *b)
     const struct bundle_item *item = &b->parts[0].items[0];
     struct buf *out = &b->parts[0].out;
     struct call call;
-    start_call(b, &call, out);
-    execute_start_clock(c);
-    execute_prepare(c, &call, NULL, item->command, item->argv, item->argc);
+    bool repeated = b->blocked != NULL;
+    if (repeated) {
+        bundle_start_repeat(c, b, &call);
+    } else {
+        start_call(b, &call, out);
+        execute_start_clock(c);
+        execute_prepare(c, &call, NULL, item->command, item->argv, item->argc);
+        call.session = b->session;
+    }
     call.shards = shards;
-    call.session = b->session;
     execute_whole(c, &call);
     b->parts[0].sizes[0] = out->size;
+    bool done = !call.wait.asked;
+    if (repeated)
+        done = blocked_settle_cross(c, b, &call, shards);
+    else if (!done)
+        blocked_park(c, b, &call);
+    blocked_serve(c, NULL, shards);
+    return done;
 }
 
 void bundle_act(struct core *c, struct shard *s, struct bundle *b, uint64_t ticket)
@@ -246,9 +305,11 @@ void bundle_act(struct core *c, struct shard *s, struct bundle *b, uint64_t tick
             stand_still(c, ticket);
         return;
     }
+    bool done = true;
     if (cross) {
-        run_cross(c, b);
+        done = run_cross(c, b);
         release_others(c, &mask, ticket);
     }
-    send_home(c, b);
+    if (done)
+        bundle_send_home(c, b);
 }

@@ -56,6 +56,7 @@ struct bundle_item {
 struct bundle_part {
     const struct bundle_item *items;
     uint32_t item_count;
+    uint32_t done;  /* items run: all of a part at once, but see bundle_run_hop */
     size_t *sizes;  /* bytes of each item's reply in `out` */
     struct buf out;
 } __attribute__((aligned(64)));
@@ -70,7 +71,8 @@ struct bundle {
     unsigned protocol;
     bool no_touch;
     bool borrowable;     /* short work on data alone: another core may do a sleeping shard's part */
-    struct session *session;
+    struct session *session;     /* NULL: its session does not wait for it any more */
+    struct blocked *blocked;     /* parked: see blocked.h */
     struct bundle *next;       /* in the home core's deferred or outgoing list */
     struct core_mask mask;     /* participants */
     uint32_t part_count;
@@ -99,8 +101,17 @@ void bundle_dispatch_deferred(struct core *c);
 
 /* Step 2: acts on one entry of the order log for shard `s`: this core's, or one it has borrowed. */
 void bundle_act(struct core *c, struct shard *s, struct bundle *b, uint64_t ticket);
-/* Step 3: runs a hop that has arrived, and sends it back. */
+/* Step 3: runs a hop that has arrived, and sends it back. On a borrowed shard the rest of it is
+ * left to the owner behind an item that made work for the order log: see core_walk. */
 void bundle_run_hop(struct core *c, struct shard *s, struct bundle *b);
+
+/* Prepares the one command of a parked bundle to be run again; its shards are the caller's to set.
+ */
+void bundle_start_repeat(struct core *c, struct bundle *b, struct call *call);
+/* Sends it to its home core, done. */
+void bundle_send_home(struct core *c, struct bundle *b);
+/* At home: it was answered; frees it as soon as nobody needs it. */
+void bundle_dispose(struct core *c, struct bundle *b);
 
 /* At home: writes all replies in request order. */
 void bundle_write_replies(struct core *c, struct bundle *b, struct session *s);

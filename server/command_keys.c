@@ -5,7 +5,7 @@
 #include <assert.h>
 
 #include "proto/number.h"
-#include "server/registry.h"
+#include "server/command_keys_parse.h"
 
 /* The spec's first key and its last, as args; none where last is below first. */
 struct key_run {
@@ -89,10 +89,13 @@ int64_t command_keys(const struct command *row, const struct slice *argv, uint32
                      struct command_key *keys, uint32_t max)
 {
     assert(keys || max == 0);
+    const struct command_parser *parser = command_parser_of(row);
+    if (parser)
+        return parser->keys(row, argv, argc, keys, max);
     int64_t found = 0;
     for (int s = 0; s < KEY_SPECS_MAX && row->keys[s].find != KEY_FIND_NONE; s++) {
         const struct key_spec *spec = &row->keys[s];
-        if (spec->flags & KEY_NOT_KEY)
+        if (spec->flags & KEY_NOT_KEY || spec->find == KEY_FIND_UNKNOWN)
             continue;
         int64_t begin = spec->keyword ? find_keyword(spec, argv, argc) : spec->begin;
         if (begin == 0)

@@ -156,6 +156,11 @@ static void reply_key_spec(struct reply *r, const struct key_spec *spec)
     reply_optional_text(r, "notes", spec->notes);
     reply_bulk_text(r, "flags");
     command_reply_key_flags(r, spec->flags);
+    if (spec->find == KEY_FIND_UNKNOWN) {
+        reply_step(r, "begin_search", "unknown", 0);
+        reply_step(r, "find_keys", "unknown", 0);
+        return;
+    }
     if (spec->keyword) {
         reply_step(r, "begin_search", "keyword", 2);
         reply_text_field(r, "keyword", spec->keyword);

@@ -159,12 +159,10 @@ static struct slice matching_name(const struct config_option *o, const struct sl
                                   uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        if (is_name(patterns[i])) {
-            if (slice_is(patterns[i], o->name))
-                return patterns[i];
-        } else if (glob_match(patterns[i], slice_of(o->name), true)) {
+        if (slice_is(patterns[i], o->name))
+            return patterns[i];
+        if (glob_match(patterns[i], slice_of(o->name), true) && !is_name(patterns[i]))
             return slice_of(o->name);
-        }
     }
     return (struct slice){0};
 }
@@ -267,6 +265,8 @@ void config_write_documented(struct buf *to)
     write_text(to, opening);
     for (uint32_t i = 0; i < config_option_count(); i++) {
         const struct config_option *o = config_option_at(i);
+        if (o->flags & OPTION_ALIAS)
+            continue;
         if (o->section)
             buf_printf(to, "\n# ---- %s ----\n", o->section);
         buf_append(to, "\n", 1);

@@ -49,6 +49,15 @@ struct config {
     int64_t lfu_decay_time; /* minutes */
     int64_t active_expire_effort;
     int64_t proto_max_bulk_len; /* bytes */
+    /* Collections: see struct keyspace_options. */
+    int64_t hash_max_listpack_entries, hash_max_listpack_value;
+    int64_t set_max_listpack_entries, set_max_listpack_value, set_max_intset_entries;
+    int64_t zset_max_listpack_entries, zset_max_listpack_value;
+    int64_t list_max_listpack_size, list_compress_depth;
+    int64_t stream_node_max_bytes, stream_node_max_entries;
+    int64_t hll_sparse_max_bytes;
+    bool lazyfree_lazy_expire, lazyfree_lazy_server_del;
+    bool lazyfree_lazy_user_del, lazyfree_lazy_user_flush;
     /* Clients. */
     char *requirepass;     /* "" : none */
     int64_t client_query_buffer_limit; /* bytes */

@@ -29,6 +29,7 @@ enum option_flags {
     OPTION_PROTECTED = 1 << 1, /* Redis refuses CONFIG SET in words of its own */
     OPTION_MANY = 1 << 2,      /* takes several words */
     OPTION_NO_WORDS = 1 << 3,  /* a bare name means the empty value */
+    OPTION_ALIAS = 1 << 5,     /* an older name of the row before it */
     OPTION_DIRECTORY = 1 << 4, /* the process moves there when a file or the command line says so */
 };
 

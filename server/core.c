@@ -6,6 +6,7 @@
 
 #include "proto/mem.h"
 #include "server/accept.h"
+#include "server/blocked.h"
 #include "server/bundle.h"
 #include "server/cron.h"
 #include "server/execute.h"
@@ -221,7 +222,9 @@ static bool others_gave_work(const struct core *c)
 
 static unsigned sleep_until_event(struct core *c)
 {
-    int64_t wait_us = c->next_cron_us - c->now_us;
+    int64_t timeout_us = blocked_next_us(c);
+    int64_t until_us = timeout_us < c->next_cron_us ? timeout_us : c->next_cron_us;
+    int64_t wait_us = until_us - c->now_us;
     if (wait_us <= 0)
         return ring_poll(c->ring, 0);
     c->asleep = true;
@@ -298,8 +301,9 @@ static void gather(struct core *c)
 
 /* Step 2. */
 
-static void walk_order(struct core *c)
+void core_walk(struct core *c)
 {
+    c->repeat_published = false;
     attend_touched(c);
     uint64_t ticket;
     struct bundle *b;
@@ -334,6 +338,8 @@ static void run_gathered(struct core *c)
             prefetch_requests(c, i, end < c->request_count ? end : c->request_count);
         }
         session_run(c, &c->requests[i]);
+        if (__builtin_expect(c->repeat_published, 0))
+            core_walk(c);
     }
     c->request_count = 0;
     for (uint32_t i = 0; i < c->hop_count; i++)
@@ -384,6 +390,7 @@ void core_destroy(struct core *c)
         buf_deinit(&c->pool[--c->pool_count]);
     buf_deinit(&c->scratch);
     arena_deinit(&c->arena);
+    mem_free(c->timers);
     mem_free(c->requests);
     mem_free(c->hops);
     mem_free(c->batch);
@@ -429,7 +436,7 @@ void core_run(struct core *c)
 {
     while (!cron_finished(c)) {
         gather(c);
-        walk_order(c);
+        core_walk(c);
         run_gathered(c);
         flush(c);
         cron_run(c);

@@ -22,6 +22,7 @@
 #include "shard/call.h"
 #include "shard/shard.h"
 
+struct blocked;
 struct bundle;
 struct session;
 
@@ -125,7 +126,12 @@ struct core {
     struct session *touched_sessions; /* ran something or have output: flushed in step 4 */
     struct session *held;      /* held back by CLIENT PAUSE */
     struct bundle *deferred_first, *deferred_last; /* wait for room in the order log */
-    uint32_t dispatched;       /* bundles under way */
+    uint32_t dispatched;       /* bundles under way, those that wait among them */
+    uint32_t blocked_count;    /* sessions that wait */
+    bool repeat_published;     /* in this run step, for a waiter of our shard: see core_walk */
+    bool parsers_grown;        /* some session's parser has, and is to be trimmed */
+    struct blocked **timers;   /* a heap of the timeouts: blocked_timers.h */
+    uint32_t timer_count, timer_cap;
 
     bool asleep;               /* the shard was let go of and not claimed since */
     struct buf scratch;        /* for replies that are framed once they are whole */
@@ -183,6 +189,10 @@ void core_run(struct core *c);
 /* Gives back what core_start made. */
 void core_finish(struct core *c);
 
+/* Walks the order log to its end for this core's shard, waking who is named by what it published.
+ * Also within the run step, between two requests: those behind then stand later in the order. So
+ * what a waiter is about to be given by a transaction is gone before anybody here asks for it. */
+void core_walk(struct core *c);
 /* Posts a message to another core, or receives it at once where `to` is the caller's. */
 void core_post(struct core *c, uint32_t to, struct core_message *m);
 /* Makes a core that sleeps go round once. Call after publishing what it shall see. */

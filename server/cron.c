@@ -3,6 +3,7 @@
 
 #include "proto/mem.h"
 #include "server/accept.h"
+#include "server/blocked.h"
 #include "server/server.h"
 #include "server/session.h"
 
@@ -15,6 +16,9 @@
 #define SWEEP_SLICE_US 500
 #define SWEEP_SHARE_US_BASE 5000
 #define SWEEP_SHARE_US_STEP 2000
+/* How long freeing may hold the loop at a time, and in what steps the clock is looked at. */
+#define COLLECT_SLICE_US 500
+#define COLLECT_STEP 256
 /* Iterations until the ring has let go of the listeners. */
 #define STOP_ROUNDS 3
 /* Freed since the allocator was last trimmed: so much, and such a part of what was held. */
@@ -50,6 +54,10 @@ static void sweep(struct core *c)
     }
     c->sweep_used_us += now_us - start_us;
     c->sweeping = fruitful && c->sweep_used_us < share_us;
+    if (c->shard.waits.ready_first) {
+        blocked_serve(c, &c->shard, NULL);
+        c->mesh_backlog = true; /* who was served may be told by a message: no sleep before that */
+    }
 }
 
 static void sample(struct core *c)
@@ -77,6 +85,17 @@ static void check_soft_limits(struct core *c)
     for (struct session *s = c->sessions; s && c->over_soft_limit; s = s->next)
         if (s->soft_limit_since_ms)
             session_touch(c, s);
+}
+
+/* Not at once, or a client that sends long commands would make its parser grow for each. */
+static void trim_parsers(struct core *c)
+{
+    if (!c->parsers_grown)
+        return;
+    c->parsers_grown = false;
+    for (struct session *s = c->sessions; s; s = s->next)
+        if (resp_has_grown(&s->parser) && !resp_trim(&s->parser))
+            c->parsers_grown = true;
 }
 
 static void end_pause(struct core *c)
@@ -112,9 +131,18 @@ static void note_memory(struct core *c)
     mem_trim();
 }
 
+/* Frees what was put aside, for a little while. */
+static void collect(struct core *c)
+{
+    int64_t end_us = monotonic_us() + COLLECT_SLICE_US;
+    while (garbage_collect(&c->shard, COLLECT_STEP) && monotonic_us() < end_us)
+        continue;
+}
+
 bool cron_in_haste(const struct core *c)
 {
-    return c->sweeping || (c->stop_rounds && c->stop_rounds <= STOP_ROUNDS);
+    return c->sweeping || c->shard.garbage.first ||
+           (c->stop_rounds && c->stop_rounds <= STOP_ROUNDS);
 }
 
 /* No more is read; whoever is owed nothing goes. */
@@ -148,6 +176,13 @@ void cron_run(struct core *c)
         stop(c);
     if (c->sweeping)
         sweep(c);
+    if (c->shard.garbage.first)
+        collect(c);
+    blocked_run_timers(c);
+    /* Something was done after an idle spell: what it left behind is looked after soon. */
+    bool idle = c->next_cron_us > c->now_us + BUSY_PERIOD_US;
+    if (idle && c->stats.commands != c->cron_commands)
+        c->next_cron_us = c->now_us + BUSY_PERIOD_US;
     if (c->now_us < c->next_cron_us)
         return;
     c->sweep_used_us = 0;
@@ -156,6 +191,7 @@ void cron_run(struct core *c)
     note_memory(c);
     close_idle(c);
     check_soft_limits(c);
+    trim_parsers(c);
     end_pause(c);
     bool busy = c->over_soft_limit || c->held || c->stop_deadline_us ||
                 c->stats.commands != c->cron_commands || shard_has_expiring(&c->shard);

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 
+#include "server/bundle.h"
 #include "server/server.h"
 #include "server/session.h"
 
@@ -25,6 +26,10 @@ void execute_prepare(struct core *c, struct call *call, struct shard *shard,
     call->reply.errors = 0;
     call->first_key_hashed = false;
     call->session = NULL;
+    call->may_wait = true;
+    call->repeated = false;
+    call->wait.asked = false;
+    call->wait.args = NULL;
     call->key_shards = NULL;
     call->value = 0;
     call->item_sizes = NULL;
@@ -167,9 +172,19 @@ void execute_whole(struct core *c, struct call *call)
         run_framed(c, call);
         break;
     }
+    if (__builtin_expect(call->wait.asked, 0))
+        return; /* it counts once it has ended */
     if (__builtin_expect(call->reply.errors != 0, 0))
         count_failure(c, call, start);
     count_call(c, command);
+}
+
+void execute_count_waited(struct core *c, const struct bundle *b, bool failed)
+{
+    struct command_stats *st = &c->command_stats[b->parts[0].items[0].command->id];
+    st->calls++;
+    st->failed += failed;
+    c->stats.commands++;
 }
 
 void execute_part(struct core *c, struct call *call)

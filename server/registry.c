@@ -195,7 +195,8 @@ static void fill_key_triple(struct command *row)
         specs++;
     for (uint32_t i = 0; i < specs; i++) {
         const struct key_spec *spec = &row->keys[i];
-        assert(spec->begin != 0 && spec->step >= 1 && spec->limit >= 0);
+        assert(spec->find == KEY_FIND_UNKNOWN ||
+               (spec->begin != 0 && spec->step >= 1 && spec->limit >= 0));
         bool fits = !spec->keyword && spec->find == KEY_FIND_RANGE &&
                     (specs == 1 || spec->step == 1) &&
                     (row->last_key == 0 || row->last_key == spec->begin - 1);

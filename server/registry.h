@@ -56,6 +56,18 @@ int64_t command_keys(const struct command *row, const struct slice *argv, uint32
 /* True where the command can have keys at all; channels (KEY_NOT_KEY) are none. */
 bool command_has_keys(const struct command *row);
 
+/* True where the request may have to wait. */
+static inline bool command_may_block(const struct command *row, const struct slice *argv,
+                                     uint32_t argc)
+{
+    if (!(row->flags & CMD_BLOCKING))
+        return false;
+    bool blocks = !(row->flags & CMD_BLOCK_OPTION);
+    for (uint32_t i = 1; i < argc && !blocks; i++)
+        blocks = slice_is(argv[i], "block");
+    return blocks;
+}
+
 /* Keys as args first, first + step, ... below end. */
 struct key_range {
     uint32_t first;

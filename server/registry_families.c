@@ -11,6 +11,10 @@ struct registry *registry_create(void)
         string_commands, string_range_commands, string_multi_commands, lcs_commands,
         counter_commands, bitmap_commands, bitfield_commands, bitop_commands,
         generic_commands, expire_commands, scan_commands, object_commands, keyspace_commands,
+
+
+
+
         connection_commands, client_commands, command_commands,
         server_commands, config_commands, info_commands, debug_commands,
     };

@@ -24,11 +24,22 @@ static void add_all(struct core_mask *mask)
         core_mask_add(mask, i);
 }
 
+static void add_key(const struct request *r, uint32_t arg, struct core_mask *mask)
+{
+    core_mask_add(mask, keyspace_shard(&server->keyspace, r->argv[arg]));
+}
+
 /* The shards of a request's keys. False where its keys cannot be told: the body says what is wrong.
- * */
+ * Keys that are one range may leave a spec without any: PFMERGE's sources. */
 static bool mask_of_keys(const struct request *r, struct core_mask *mask)
 {
     enum { FEW = 32 };
+    struct key_range range;
+    if (command_key_range(r->command, r->argc, &range)) {
+        for (uint32_t i = range.first; i < range.end; i += range.step)
+            add_key(r, i, mask);
+        return range.first < range.end;
+    }
     struct command_key few[FEW];
     struct core *c = core_self();
     int64_t n = command_keys(r->command, r->argv, r->argc, few, FEW);
@@ -40,22 +51,38 @@ static bool mask_of_keys(const struct request *r, struct core_mask *mask)
         command_keys(r->command, r->argv, r->argc, keys, (uint32_t)n);
     }
     for (int64_t i = 0; i < n; i++)
-        core_mask_add(mask, keyspace_shard(&server->keyspace, r->argv[keys[i].arg]));
+        add_key(r, keys[i].arg, mask);
     return true;
 }
 
-/* Settles a request that may concern several shards. */
-static void classify_many(struct core *c, struct request *r, struct core_mask *mask)
+/* True where an argument stands for keys that only the run will tell. */
+static bool has_pattern(const struct request *r)
+{
+    if (!(r->command->flags & CMD_PATTERN_KEYS))
+        return false;
+    for (uint32_t i = 2; i < r->argc; i++)
+        if (memchr(r->argv[i].data, '*', r->argv[i].size))
+            return true;
+    return false;
+}
+
+void route_mask(const struct core *c, const struct request *r, struct core_mask *mask)
 {
     bool every = r->command->route == ROUTE_ALL || (r->command->flags & CMD_EVERY_SHARD);
     bool told = true;
     *mask = (struct core_mask){0};
-    if (every)
+    if (every || has_pattern(r))
         add_all(mask);
     else
         told = mask_of_keys(r, mask);
     if (!told)
         core_mask_add(mask, c->index);
+}
+
+/* Settles a request that may concern several shards. */
+static void classify_many(const struct core *c, struct request *r, struct core_mask *mask)
+{
+    route_mask(c, r, mask);
     r->kind = r->command->route == ROUTE_CROSS ? ROUTED_CROSS : ROUTED_DATA;
     r->shard = BUNDLE_SHARD_MANY;
     if (core_mask_count(mask) > 1)
@@ -166,6 +193,9 @@ static uint32_t route_prefix(struct core *c, struct session *s, struct request *
     struct core_mask many;
     uint32_t n;
     for (n = 0; n < count; n++) {
+        const struct request *r = &requests[n];
+        if (n > 0 && r->command && command_may_block(r->command, r->argv, r->argc))
+            break; /* what comes before it is answered while it waits */
         classify(c, s, &requests[n], &many);
         if (requests[n].kind != ROUTED_CROSS) {
             if (!extend(c, &p, &requests[n], &many))
@@ -180,11 +210,15 @@ static uint32_t route_prefix(struct core *c, struct session *s, struct request *
     }
     if (n == 0)
         return 0;
-    if (!p.away)
+    if (!p.away) {
         run_here(c, s, requests, n);
-    else if (!stand_in_run(c, s, requests, n, &p.mask))
-        dispatch(c, s, p.only == BUNDLE_SHARD_MANY ? BUNDLE_SPLIT : BUNDLE_HOP, &p.mask, requests,
-                 n, source, copy);
+        return n;
+    }
+    uint32_t done = stand_in_run(c, s, requests, n, &p.mask);
+    if (done)
+        return done;
+    dispatch(c, s, p.only == BUNDLE_SHARD_MANY ? BUNDLE_SPLIT : BUNDLE_HOP, &p.mask, requests, n,
+             source, copy);
     return n;
 }
 

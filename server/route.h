@@ -10,3 +10,6 @@
  * outlive the iteration. */
 uint32_t route_requests(struct core *c, struct session *s, struct request *requests, uint32_t count,
                         struct slice source, bool copy);
+
+/* The cores whose shards a request on data needs. */
+void route_mask(const struct core *c, const struct request *r, struct core_mask *mask);

@@ -73,6 +73,23 @@ void server_apply_config(void)
                c->maxmemory_policy == POLICY_VOLATILE_LFU,
         .active_expire = server->active_expire,
         .active_expire_effort = (uint32_t)c->active_expire_effort,
+        .hash_max_listpack_entries = (uint32_t)c->hash_max_listpack_entries,
+        .hash_max_listpack_value = (uint32_t)c->hash_max_listpack_value,
+        .set_max_listpack_entries = (uint32_t)c->set_max_listpack_entries,
+        .set_max_listpack_value = (uint32_t)c->set_max_listpack_value,
+        .set_max_intset_entries = (uint32_t)c->set_max_intset_entries,
+        .zset_max_listpack_entries = (uint32_t)c->zset_max_listpack_entries,
+        .zset_max_listpack_value = (uint32_t)c->zset_max_listpack_value,
+        .list_max_listpack_size = (int32_t)c->list_max_listpack_size,
+        .list_compress_depth = (uint32_t)c->list_compress_depth,
+        .list_packed_max = server->list_packed_max,
+        .stream_node_max_bytes = (uint64_t)c->stream_node_max_bytes,
+        .stream_node_max_entries = (uint32_t)c->stream_node_max_entries,
+        .hll_sparse_max_bytes = (uint32_t)c->hll_sparse_max_bytes,
+        .lazy_expire = c->lazyfree_lazy_expire,
+        .lazy_server_del = c->lazyfree_lazy_server_del,
+        .lazy_user_del = c->lazyfree_lazy_user_del,
+        .lazy_user_flush = c->lazyfree_lazy_user_flush,
     };
     log_set_level(&server->log, c->log_level);
 }

@@ -43,6 +43,7 @@ struct server {
     _Atomic bool shutdown_asked;         /* by SHUTDOWN, which then wakes the main thread */
     _Atomic uint32_t cores_drained;      /* cores that owe no reply any more, while stopping */
     bool active_expire;       /* DEBUG SET-ACTIVE-EXPIRE */
+    uint32_t list_packed_max; /* DEBUG QUICKLIST-PACKED-THRESHOLD */
     /* CLIENT PAUSE. */
     int64_t pause_until_ms;   /* wall clock; 0: no pause */
     bool pause_all;           /* all commands, else writes only */

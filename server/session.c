@@ -6,7 +6,7 @@
 
 #include "net/listener.h"
 #include "proto/mem.h"
-#include "server/bundle.h"
+#include "server/blocked.h"
 #include "server/cron.h"
 #include "server/execute.h"
 #include "server/route.h"
@@ -86,6 +86,8 @@ static void destroy(struct core *c, struct session *s)
 void session_closed(struct core *c, struct session *s)
 {
     s->closed = true;
+    if (s->blocked)
+        blocked_cancel(c, s, BLOCKED_GONE, false);
     if (!s->bundle && !s->queued)
         destroy(c, s);
 }
@@ -174,6 +176,12 @@ static void tell_protocol_error(struct core *c, struct session *s, const char *t
     session_end(c, s, true);
 }
 
+/* What comes behind a command that blocks waits for it. */
+static bool blocks(const struct request *r)
+{
+    return r->command && command_may_block(r->command, r->argv, r->argc);
+}
+
 /* Parses as many requests as may go together. Returns how many; *at is left behind the last. */
 static uint32_t parse_batch(struct core *c, struct session *s, const char *data, size_t size,
                             size_t *at, enum resp_status *status)
@@ -190,8 +198,8 @@ static uint32_t parse_batch(struct core *c, struct session *s, const char *data,
             gather_request(c, s, &c->batch[n], data, size);
         *at += s->parser.consumed;
         c->batch[n].end = *at;
-        if (s->parser.args_count)
-            n++;
+        if (s->parser.args_count && blocks(&c->batch[n++]))
+            break;
     }
     return n;
 }
@@ -219,6 +227,7 @@ static size_t feed(struct core *c, struct session *s, const char *data, size_t s
     size_t at = 0;
     enum resp_status status;
     uint32_t n = parse_batch(c, s, data, size, &at, &status);
+    c->parsers_grown |= resp_has_grown(&s->parser);
     s->more = false;
     if (n == 0) {
         if (status == RESP_ERROR)
@@ -269,10 +278,21 @@ static void limit_query(struct core *c, struct session *s)
     if (query_size(s) > (uint64_t)server->config.client_query_buffer_limit) {
         c->stats.query_limit_closed++;
         session_end(c, s, false);
-    } else if (busy(s) && query_size(s) > QUERY_PAUSE_SIZE && !s->receiving_paused && !s->closing) {
+    } else if (busy(s) && query_size(s) > QUERY_PAUSE_SIZE && !s->receiving_paused && !s->closing &&
+               !s->blocked) {
         s->receiving_paused = true;
         ring_pause(c->ring, &s->conn);
     }
+}
+
+/* Who waits is read on, however much stands behind the command: else nobody would learn that the
+ * peer has gone, and it would be served. */
+void session_waits(struct core *c, struct session *s)
+{
+    if (!s->receiving_paused || s->closing)
+        return;
+    s->receiving_paused = false;
+    ring_resume(c->ring, &s->conn);
 }
 
 /* Nothing is under way and no whole request waits: what is missing must come from the socket. */
@@ -340,9 +360,9 @@ void session_bundle_done(struct core *c, struct session *s, struct bundle *b)
 {
     assert(s->bundle == b);
     s->bundle = NULL;
-    if (!s->closing)
+    if (!s->closing && !(b->blocked && blocked_answer_recalled(c, s, b)))
         bundle_write_replies(c, b, s);
-    bundle_destroy(b);
+    bundle_dispose(c, b);
     if (s->closed) {
         destroy(c, s);
         return;
@@ -395,7 +415,19 @@ const char *session_refusal(struct core *c, struct session *s, const struct comm
     return text;
 }
 
-static void run(struct core *c, struct request *r, struct shard *shard,
+/* Parks a command that asked to wait when it was run here. */
+static void park(struct core *c, struct request *r, struct call *call)
+{
+    struct core_mask mask;
+    route_mask(c, r, &mask);
+    enum bundle_kind kind = core_mask_count(&mask) == 1 ? BUNDLE_HOP : BUNDLE_CROSS;
+    struct bundle *b =
+        bundle_create(c, r->session, kind, &mask, r, 1, (struct slice){NULL, 0}, false);
+    blocked_park(c, b, call);
+}
+
+/* False where it waits: there is no reply yet. */
+static bool run(struct core *c, struct request *r, struct shard *shard,
                 struct shard *const *shards, struct buf *out)
 {
     struct session *s = r->session;
@@ -409,6 +441,10 @@ static void run(struct core *c, struct request *r, struct shard *shard,
     call.first_key_hash = r->hash;
     call.first_key_hashed = r->hashed;
     execute_whole(c, &call);
+    if (__builtin_expect(!call.wait.asked, 1))
+        return true;
+    park(c, r, &call);
+    return false;
 }
 
 /* A browser that was led to this port by a hostile page sends HTTP: nothing of it may run. */
@@ -445,12 +481,15 @@ void session_answer(struct core *c, struct request *r, struct shard *shard,
     struct session *s = r->session;
     size_t mark;
     struct buf *out = session_reply_begin(c, s, &mark);
+    bool replied = true;
     if (__builtin_expect(session_admits(s, r->command, r->argc), 1))
-        run(c, r, shard, shards, out);
+        replied = run(c, r, shard, shards, out);
     else
         refuse(c, s, r, out);
     s->commands++;
-    session_reply_end(s, mark);
+    if (__builtin_expect(replied, 1))
+        session_reply_end(s, mark);
+    blocked_look(c, shard, shards);
 }
 
 void session_run(struct core *c, struct request *r)

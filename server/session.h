@@ -42,6 +42,7 @@ struct session {
 
     /* What is under way. */
     struct bundle *bundle;     /* the dispatch in flight, or NULL */
+    struct bundle *blocked;    /* ... where it is known to wait: see blocked.h */
     uint32_t queued;           /* requests of this session in the run list */
     struct session *next_resume;
     bool in_resume;
@@ -108,6 +109,8 @@ size_t session_memory(const struct session *s);
 
 /* Goes on with what waits in the query buffer, once nothing is under way. */
 void session_continue(struct core *c, struct session *s);
+/* It waits in a command that blocks. */
+void session_waits(struct core *c, struct session *s);
 /* CLIENT PAUSE holds the session's next request; all held sessions go on. */
 void session_hold(struct core *c, struct session *s);
 void session_release_held(struct core *c);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "proto/mem.h"
+#include "server/blocked.h"
 #include "server/server.h"
 #include "server/session.h"
 
@@ -185,8 +186,20 @@ static void close_where_due(struct core *c, struct session *s)
     ring_close(c->ring, &s->conn);
 }
 
+/* Nobody is there any more for whom it would wait. A peer that has only shut down its sending side
+ * looks the same: the wait gets no reply, so what comes behind it must not run either. */
+static void stop_waiting(struct core *c, struct session *s)
+{
+    if (!s->close_asked && !s->close_after_reply && !s->closing && !s->peer_gone)
+        return;
+    s->close_after_reply = true;
+    blocked_cancel(c, s, BLOCKED_GONE, false);
+}
+
 void session_flush(struct core *c, struct session *s)
 {
+    if (s->blocked)
+        stop_waiting(c, s);
     if (!s->bundle && !s->queued)
         session_continue(c, s);
     limit_output(c, s);

@@ -145,25 +145,27 @@ static bool may_stand_in(const struct request *requests, uint32_t count)
     return true;
 }
 
-bool stand_in_run(struct core *c, struct session *s, struct request *requests, uint32_t count,
+uint32_t stand_in_run(struct core *c, struct session *s, struct request *requests, uint32_t count,
                   const struct core_mask *mask)
 {
     struct held h;
     if (!may_stand_in(requests, count) || !hold_all(c, mask, &h))
-        return false;
+        return 0;
     bool here = walk_together(c, &h);
+    c->repeat_published = false;
     if (here) {
         c->stats.borrows++;
         execute_start_clock(c);
     }
-    for (uint32_t i = 0; here && i < count; i++) {
+    uint32_t i = 0;
+    for (; here && i < count && !c->repeat_published; i++) {
         if (i % PREFETCH_DEPTH == 0)
             prefetch(&h, requests + i,
                      count - i < PREFETCH_DEPTH ? count - i : PREFETCH_DEPTH, s->db);
         session_answer(c, &requests[i], shard_of(&h, &requests[i]), h.shards);
     }
     return_all(c, &h.mask);
-    return here;
+    return i;
 }
 
 /* Hops, once they are to be sent. */

@@ -14,8 +14,9 @@
 /* Runs requests of one session, gathered just now, on the shards in `mask` (ours may be among them)
  * where all of them can be held together; writes the replies. The log is walked to the same place
  * for each of those shards, so the requests stand at one place in the order, one after the other:
- * no ticket, no message, no copy. False where that cannot be: nothing of it has been done then. */
-bool stand_in_run(struct core *c, struct session *s, struct request *requests, uint32_t count,
+ * no ticket, no message, no copy. Returns how many were run: 0 where that cannot be, fewer than all
+ * where one made work for the order log that comes before the next. */
+uint32_t stand_in_run(struct core *c, struct session *s, struct request *requests, uint32_t count,
                   const struct core_mask *mask);
 
 /* Walks the order log for a sleeping core. False where that core is awake, or the log holds

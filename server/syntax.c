@@ -405,16 +405,21 @@ static bool parse_choice(struct parser *p, struct group *g, struct syntax_list *
     return read;
 }
 
-/* Keys get their specs in the order of both; further keys share the last spec, as LCS's two do. */
-static void number_keys(struct syntax_list *list, uint32_t spec_count, uint32_t *next)
+/* Keys get their specs in the order of both; further keys share the last spec, as LCS's two do.
+ * SORT's patterns share the one after its key's. */
+static void number_keys(const struct command *row, struct syntax_list *list, uint32_t spec_count,
+                        uint32_t *next)
 {
     for (uint32_t i = 0; i < list->count; i++) {
         struct syntax_arg *arg = &list->args[i];
         if (arg->type == SYNTAX_KEY) {
             arg->key_spec = (int)*next;
             *next += *next + 1 < spec_count;
+        } else if (arg->type == SYNTAX_PATTERN && (row->flags & CMD_PATTERN_KEYS)) {
+            arg->key_spec = 1;
+            *next = spec_count - 1;
         }
-        number_keys(&arg->children, spec_count, next);
+        number_keys(row, &arg->children, spec_count, next);
     }
 }
 
@@ -434,6 +439,6 @@ bool syntax_parse(const struct command *row, struct syntax_list *list)
     else
         sequence_deinit(&s);
     uint32_t next = 0;
-    number_keys(list, p.spec_count, &next);
+    number_keys(row, list, p.spec_count, &next);
     return read && !*p.at;
 }

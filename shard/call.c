@@ -3,7 +3,9 @@
 #include "shard/call.h"
 
 #include <assert.h>
+#include <math.h>
 
+#include "proto/mem.h"
 #include "proto/number.h"
 
 /* Arg indexes of a command's keys. */
@@ -97,4 +99,93 @@ bool call_arg_double(struct call *c, uint32_t i, double *value)
         return true;
     reply_error_float(&c->reply);
     return false;
+}
+
+/* --- Waiting --- */
+
+bool call_may_take(const struct call *c, uint32_t arg)
+{
+    struct slice key = c->argv[arg];
+    const struct shard *s = c->shard;
+    if (!s)
+        s = c->shards[keyspace_shard(c->keyspace, key)];
+    else if (keyspace_shard(c->keyspace, key) != s->index)
+        s = NULL;
+    if (!s)
+        return false;
+    if (c->repeated || s->waits.link_count == 0)
+        return true;
+    const struct wait_line *line = wait_find(s, c->db, key);
+    return !line || line->reserved == 0;
+}
+
+static void free_wait_args(struct call_wait *w)
+{
+    while (w->args) {
+        struct call_wait_arg *next = w->args->next;
+        mem_free(w->args);
+        w->args = next;
+    }
+}
+
+void call_wait(struct call *c, struct call_wait wait)
+{
+    assert(wait.key_count > 0 && wait.first_key + wait.key_count <= c->argc);
+    if (c->may_wait) {
+        wait.asked = true;
+        wait.args = c->wait.args;
+        c->wait = wait;
+        return;
+    }
+    free_wait_args(&c->wait);
+    if (wait.reply == WAIT_NULL)
+        reply_null(&c->reply);
+    else
+        reply_null_array(&c->reply);
+}
+
+void call_wait_arg(struct call *c, uint32_t arg, struct slice text)
+{
+    assert(arg < c->argc && text.size <= UINT32_MAX);
+    struct call_wait_arg *a = mem_alloc(sizeof(*a) + text.size);
+    *a = (struct call_wait_arg){.next = c->wait.args, .arg = arg, .size = (uint32_t)text.size};
+    if (text.size)
+        memcpy(a->text, text.data, text.size);
+    c->wait.args = a;
+}
+
+/* Redis holds timeouts as milliseconds since the epoch in 64 bits. */
+static bool timeout_in_range(struct call *c, long double ms)
+{
+    if (ms < 0) {
+        reply_error(&c->reply, "ERR timeout is negative");
+        return false;
+    }
+    if (ms > (long double)(INT64_MAX - c->now_ms)) {
+        reply_error(&c->reply, "ERR timeout is out of range");
+        return false;
+    }
+    return true;
+}
+
+bool call_arg_timeout(struct call *c, uint32_t arg, int64_t *timeout_ms)
+{
+    long double seconds;
+    if (!number_parse_long_double(c->argv[arg], &seconds)) {
+        reply_error(&c->reply, "ERR timeout is not a float or out of range");
+        return false;
+    }
+    if (!timeout_in_range(c, seconds * 1000))
+        return false;
+    *timeout_ms = (int64_t)ceill(seconds * 1000);
+    return true;
+}
+
+bool call_arg_timeout_ms(struct call *c, uint32_t arg, int64_t *timeout_ms)
+{
+    if (!number_parse_integer(c->argv[arg], timeout_ms)) {
+        reply_error(&c->reply, "ERR timeout is not an integer or out of range");
+        return false;
+    }
+    return timeout_in_range(c, *timeout_ms);
 }

@@ -16,6 +16,29 @@
 
 struct session; /* the server's: opaque here */
 
+/* How a wait that ends without an answer is answered. */
+enum call_wait_reply { WAIT_NULL_ARRAY, WAIT_NULL };
+
+/* An argument as a command that waits shall find it when it is run again. */
+struct call_wait_arg {
+    struct call_wait_arg *next;
+    uint32_t arg;
+    uint32_t size;
+    char text[];
+};
+
+/* What a command that waits asks for, by call_wait. */
+struct call_wait {
+    bool asked;
+    uint8_t type;        /* enum entry_type_id: what a key must be to end the wait */
+    bool on_removal;     /* a key that goes ends it as well: the command then says why */
+    uint8_t reply;       /* enum call_wait_reply */
+    uint32_t first_key;  /* the keys: args from this one on, side by side */
+    uint32_t key_count;
+    int64_t timeout_ms;  /* 0: none */
+    struct call_wait_arg *args; /* owned; given up by whoever has run the command */
+};
+
 struct call {
     struct shard *shard;          /* NULL in a cross transaction */
     struct shard *const *shards;  /* all shards by index, for a cross transaction; else NULL */
@@ -30,6 +53,9 @@ struct call {
     bool first_key_hashed;
     bool no_touch;                /* CLIENT NO-TOUCH: reads leave LRU and LFU alone */
     struct session *session;      /* the caller's; away from its home core only its id is read */
+    bool may_wait;                /* a command may block: not within a transaction or a script */
+    bool repeated;                /* run again, for a key that it waits for */
+    struct call_wait wait;
 
     /* Split parts. */
     const uint16_t *key_shards;   /* shard of each key in turn; NULL: all are this shard's */
@@ -56,3 +82,25 @@ bool call_arg_integer(struct call *c, uint32_t i, int64_t *value);
  * it. */
 bool call_arg_integer_in(struct call *c, uint32_t i, int64_t min, int64_t max, int64_t *value);
 bool call_arg_double(struct call *c, uint32_t i, double *value);
+
+/* Waiting. A command that blocks looks at its keys in turn, taking those for empty that
+ * call_may_take refuses; when none has what it wants it calls call_wait and returns without a
+ * reply.
+ * Once a key may have it, the command is run again with the same arguments, `repeated` set; it may
+ * wait again then, and keeps its place in the line. With CMD_ANY_KEY in its row it may be run with
+ * only some of its keys within reach. */
+
+/* False where the key that is argument `arg` shall be taken for empty: it is out of reach, or
+ * others who came before are about to get what it has. */
+bool call_may_take(const struct call *c, uint32_t arg);
+/* The command waits. Where it must not (in a transaction, a script) this writes the reply of a
+ * timeout instead. `wait.asked` and `wait.args` are filled in here. */
+void call_wait(struct call *c, struct call_wait wait);
+/* When it waits and is run again, argument `arg` shall be this text (XREAD's "$"). Before
+ * call_wait; the text is copied. */
+void call_wait_arg(struct call *c, uint32_t arg, struct slice text);
+/* A timeout in seconds, with a fraction, to milliseconds; false having replied with Redis's error.
+ * 0: none. */
+bool call_arg_timeout(struct call *c, uint32_t arg, int64_t *timeout_ms);
+/* A timeout in whole milliseconds: XREAD's. */
+bool call_arg_timeout_ms(struct call *c, uint32_t arg, int64_t *timeout_ms);

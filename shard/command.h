@@ -55,6 +55,10 @@ enum command_split {
 #define CMD_ALLOW_BUSY (1u << 18)
 #define CMD_SENTINEL (1u << 19)
 #define CMD_NO_MANDATORY_KEYS (1u << 20)
+#define CMD_BLOCK_OPTION (1u << 25) /* ours: blocks only where an argument is BLOCK */
+#define CMD_ANY_KEY (1u << 26)     /* ours: blocks, and any one of its keys can end the wait */
+#define CMD_PATTERN_KEYS (1u << 27) /* ours: CROSS; a '*' in an argument names further keys, on any
+                                    * shard (SORT) */
 #define CMD_CURSOR (1u << 28)      /* ours: routed by the cursor in argv[1] (SCAN) */
 #define CMD_EVERY_SHARD (1u << 29) /* ours: a cross transaction of all shards */
 #define CMD_PLAIN_KEYS (1u << 30)  /* ours, filled by the registry: the key triple says exactly
@@ -97,7 +101,8 @@ enum command_split {
 #define KEY_INCOMPLETE (1u << 9)
 #define KEY_VARIABLE_FLAGS (1u << 10)
 
-enum key_find { KEY_FIND_NONE, KEY_FIND_RANGE, KEY_FIND_COUNT };
+/* UNKNOWN: for COMMAND INFO; the keys are not found by the spec (command_keys has a rule). */
+enum key_find { KEY_FIND_NONE, KEY_FIND_RANGE, KEY_FIND_COUNT, KEY_FIND_UNKNOWN };
 
 struct key_spec {
     uint32_t flags;

@@ -97,6 +97,7 @@ struct place db_place_of(struct shard *s, struct db *db, struct entry *e)
     struct slice key = entry_key(e);
     struct place p = {
         .shard = s, .db = db, .entry = e, .key = key, .hash = keyspace_hash(s->keyspace, key),
+        .held = DB_HELD_NOW,
     };
     db_place_again(&p);
     return p;
@@ -107,7 +108,9 @@ static inline struct place find(const struct call *c, struct slice key, uint32_t
 {
     struct shard *s = c->shard ? c->shard : c->shards[keyspace_shard(c->keyspace, key)];
     assert(db < s->keyspace->db_count);
-    struct place p = {.shard = s, .db = &s->dbs[db], .key = key, .hash = hash};
+    struct place p = {
+        .shard = s, .db = &s->dbs[db], .key = key, .hash = hash, .held = DB_HELD_NOW,
+    };
     p.version = p.db->version;
     struct table_probe probe;
     table_probe_start(&probe, &p.db->keys, hash);
@@ -119,6 +122,10 @@ static inline struct place find(const struct call *c, struct slice key, uint32_t
         p.at = table_probe_place(&probe);
         if (__builtin_expect(entry_expired(e, c->now_ms), 0))
             db_expire(&p);
+    }
+    if (mode == DB_WRITE && p.entry && p.entry->type != TYPE_STRING) {
+        struct value v = db_value_of(p.entry);
+        p.held = value_memory(&v);
     }
     if (mode == DB_READ)
         *(p.entry ? &s->stats.hits : &s->stats.misses) += 1;
@@ -136,9 +143,29 @@ struct place db_find(struct call *c, uint32_t arg, enum db_mode mode)
     return find(c, key, c->db, hash, mode);
 }
 
+bool db_find_type(struct call *c, uint32_t arg, enum db_mode mode, enum entry_type_id type,
+                  struct place *p)
+{
+    *p = db_find(c, arg, mode);
+    if (!p->entry || p->entry->type == type)
+        return true;
+    reply_error_wrong_type(&c->reply);
+    return false;
+}
+
 struct place db_find_key(struct call *c, struct slice key, uint32_t db, enum db_mode mode)
 {
     return find(c, key, db, keyspace_hash(c->keyspace, key), mode);
+}
+
+int db_type(const struct shard *s, uint32_t db, struct slice key, int64_t now_ms)
+{
+    struct table_probe probe;
+    table_probe_start(&probe, &s->dbs[db].keys, keyspace_hash(s->keyspace, key));
+    const struct entry *e;
+    while ((e = table_probe_next(&probe)) && !slice_equal(entry_key(e), key))
+        continue;
+    return e && !entry_expired(e, now_ms) ? (int)e->type : -1;
 }
 
 /* --- Removing --- */
@@ -149,27 +176,60 @@ void db_drop(struct place *p)
     table_remove(&p->db->keys, db_place_at(p), p->hash);
     p->db->version++;
     p->db->expiring_count -= entry_expires(e);
+    p->db->field_expiring_count -= (e->flags & ENTRY_FIELDS_EXPIRE) != 0;
     heap_free(&p->shard->heap, e, entry_size(e));
     p->entry = NULL;
     p->at = (struct table_place){0};
 }
 
-void db_delete(struct place *p)
+void db_delete_as(struct place *p, bool lazy)
 {
     assert(p->entry);
-    db_release_value(p->shard, p->entry);
+    struct shard *s = p->shard;
+    if (p->held != DB_HELD_NOW) {
+        /* What was accounted for it may differ from what it holds by now. */
+        struct value v = db_value_of(p->entry);
+        s->block_bytes += value_memory(&v) - p->held;
+        p->held = DB_HELD_NOW;
+    }
+    db_release_value(s, p->entry, lazy);
     db_drop(p);
+}
+
+void db_delete(struct place *p)
+{
+    db_delete_as(p, p->shard->keyspace->options.lazy_server_del);
+}
+
+/* Those who wait for a key learn that it is there, or gone. */
+static void tell_waiting(struct place *p)
+{
+    struct shard *s = p->shard;
+    if (__builtin_expect(s->waits.link_count != 0, 0))
+        wait_signal(s, (uint32_t)(p->db - s->dbs), p->key);
 }
 
 void db_expire(struct place *p)
 {
-    db_delete(p);
+    tell_waiting(p);
+    db_delete_as(p, p->shard->keyspace->options.lazy_expire);
     p->shard->stats.expired++;
+}
+
+void db_changed_quietly(struct call *c, struct place *p)
+{
+    p->shard->stats.changes++;
 }
 
 void db_changed(struct call *c, struct place *p)
 {
-    p->shard->stats.changes++;
+    db_changed_quietly(c, p);
+    tell_waiting(p);
+}
+
+void db_changed_too(struct call *c, struct place *p)
+{
+    tell_waiting(p);
 }
 
 /* --- Whole databases --- */
@@ -202,21 +262,31 @@ struct entry *db_random(struct shard *s, uint32_t db)
     return e;
 }
 
+struct clearing {
+    struct shard *shard;
+    bool lazy;
+};
+
+/* Few keys are freed at once, but for what is large in them. */
 static void clear_entry(void *context, void *item, struct table_place at)
 {
-    struct shard *s = context;
+    const struct clearing *clearing = context;
+    struct shard *s = clearing->shard;
     struct entry *e = item;
-    db_release_value(s, e);
+    db_release_value(s, e, clearing->lazy);
     heap_free(&s->heap, e, entry_size(e));
 }
 
-void db_clear(struct shard *s, uint32_t db)
+void db_clear(struct shard *s, uint32_t db, bool lazy)
 {
     struct db *d = db_of(s, db);
     const struct table_type *type = d->keys.type;
     const void *context = d->keys.context;
-    if (d->keys.count)
-        table_scan(&d->keys, 0, 0, 0, false, clear_entry, s);
+    wait_signal_db(s, db);
+    if (lazy && d->keys.count > GARBAGE_PARTS_MIN)
+        garbage_add_keys(s, &d->keys);
+    else if (d->keys.count)
+        table_scan(&d->keys, 0, 0, 0, false, clear_entry, &(struct clearing){s, lazy});
     table_deinit(&d->keys);
     uint64_t version = d->version;
     *d = (struct db){.version = version + 1};
@@ -228,30 +298,47 @@ void db_swap(struct shard *s, uint32_t a, uint32_t b)
 {
     struct db *da = db_of(s, a), *db = db_of(s, b);
     assert(da->keys.context == db->keys.context);
+    wait_signal_db(s, a);
+    wait_signal_db(s, b);
     struct db kept = *da;
     *da = *db;
     *db = kept;
 }
 
+/* Expired keys that a scan removes at most; what is left is the sweep's. */
+#define SCAN_EXPIRED_MAX 64
+
 /* What db_scan passes through the table's scan. */
 struct scanning {
     int64_t now_ms;
+    struct entry *expired[SCAN_EXPIRED_MAX]; /* met on the way, to be removed at its end */
+    uint32_t expired_count;
     void (*visit)(void *context, struct entry *e);
     void *context;
 };
 
 static void scan_entry(void *context, void *item, struct table_place at)
 {
-    const struct scanning *scanning = context;
+    struct scanning *scanning = context;
     if (!entry_expired(item, scanning->now_ms))
         scanning->visit(scanning->context, item);
+    else if (scanning->expired_count < SCAN_EXPIRED_MAX)
+        scanning->expired[scanning->expired_count++] = item;
 }
 
 void db_scan(struct shard *s, uint32_t db, uint64_t *position, uint64_t count,
              void (*visit)(void *context, struct entry *e), void *context)
 {
-    struct scanning scanning = {.now_ms = s->now_ms, .visit = visit, .context = context};
+    struct scanning scanning;
+    scanning.now_ms = s->now_ms;
+    scanning.expired_count = 0;
+    scanning.visit = visit;
+    scanning.context = context;
     uint64_t items = count == 0 ? 1 : count < SCAN_COUNT_MAX ? count : SCAN_COUNT_MAX;
-    *position = table_scan(&db_of(s, db)->keys, *position, items, items * 10, false, scan_entry,
-                           &scanning);
+    struct db *d = db_of(s, db);
+    *position = table_scan(&d->keys, *position, items, items * 10, false, scan_entry, &scanning);
+    for (uint32_t i = 0; i < scanning.expired_count; i++) {
+        struct place p = db_place_of(s, d, scanning.expired[i]);
+        db_expire(&p);
+    }
 }

@@ -12,6 +12,7 @@
 
 #include "shard/call.h"
 #include "shard/type/entry.h"
+#include "shard/type/value.h"
 
 enum db_mode {
     DB_READ,   /* counts a hit or a miss, touches LRU/LFU unless the call says not to */
@@ -27,7 +28,11 @@ struct place {
     uint64_t hash;
     struct table_place at; /* where the table held the entry ... */
     uint64_t version;      /* ... when db->version was this */
+    size_t held;           /* what a collection held when it was found for writing: what is
+                            * accounted for until it is put back; DB_HELD_NOW: what it holds now */
 };
+
+#define DB_HELD_NOW SIZE_MAX
 
 /* Expiry arguments of the functions below. */
 #define DB_NO_EXPIRY ((int64_t)-1)
@@ -37,6 +42,9 @@ struct place {
 struct place db_find(struct call *c, uint32_t arg, enum db_mode mode);
 /* Any key in any database (of the shard that it lives on). */
 struct place db_find_key(struct call *c, struct slice key, uint32_t db, enum db_mode mode);
+
+/* The type of a key (enum entry_type_id), -1 where there is none. Touches and counts nothing. */
+int db_type(const struct shard *s, uint32_t db, struct slice key, int64_t now_ms);
 
 /* The place's value as bytes. `scratch` (NUMBER_INTEGER_SIZE_MAX bytes) is used where it is an
  * integer. Good until the key changes. The entry is a string. */
@@ -60,8 +68,27 @@ void db_put_integer(struct place *p, int64_t value, int64_t expires_ms);
  * good until the next change. Appending is amortized O(bytes added). */
 char *db_string_bytes(struct place *p, size_t size);
 
-/* Removes the key; the place then says it is absent. */
+/* Collections. A command that changes one finds it for writing (db_find_type), loads its value
+ * (db_value), changes that by the type's functions, puts it back (db_keep) before anything else
+ * happens to the key, and says so (db_changed). Between db_value and db_keep the entry must not be
+ * looked at.
+ *
+ * As db_find, but false, having replied with Redis's error, where the key is of another type. */
+bool db_find_type(struct call *c, uint32_t arg, enum db_mode mode, enum entry_type_id type,
+                  struct place *p);
+/* The key's value; of an absent key a new, empty one. To be put back with db_keep if it was changed
+ * or the key is absent. */
+struct value db_value(const struct place *p, enum entry_type_id type);
+/* Puts the value back: a new key gets it without an expiry, a present one keeps its own. The key
+ * is removed where nothing is left in it, but for a stream. */
+void db_keep(struct place *p, struct value *v);
+/* Creates the key or replaces its value, whatever its type was, with one that now is the key's. */
+void db_put_value(struct place *p, struct value v, int64_t expires_ms);
+
+/* Removes the key; the place then says it is absent. db_delete frees a large value as
+ * lazyfree-lazy-server-del says, the other as told. */
 void db_delete(struct place *p);
+void db_delete_as(struct place *p, bool lazy);
 
 /* Expiry of the entry in ms since the epoch, or DB_NO_EXPIRY. */
 int64_t db_expiry(const struct place *p);
@@ -74,11 +101,17 @@ void db_set_expiry(struct place *p, int64_t expires_ms);
 void db_move(struct place *from, struct place *to);
 void db_copy(const struct place *from, struct place *to);
 
-/* Says that the command changed the key: what watchers, notifications and the journal will hang on.
- * The functions above do not say it; the command does, once, after its change. */
+/* Says that the command changed the key, which may be gone now: those who wait for it are served
+ * after the command, and watchers, notifications and the journal will hang on it. The functions
+ * above do not say it; the command does, once, after its change. */
 void db_changed(struct call *c, struct place *p);
+/* The same where the key is there still and the change has nothing for those who wait for it, as
+ * when one of many consumers of a stream acknowledges a message. */
+void db_changed_quietly(struct call *c, struct place *p);
+/* The same as db_changed for the other key of a move, which counts as one change. */
+void db_changed_too(struct call *c, struct place *p);
 
-/* "int", "embstr", "raw". */
+/* What OBJECT ENCODING says. */
 const char *db_encoding_name(const struct place *p);
 /* "string", ... as TYPE says it. */
 const char *db_type_name(const struct place *p);
@@ -94,14 +127,15 @@ uint64_t db_key_count(const struct shard *s, uint32_t db);
 /* A random key that has not expired, or NULL where there is none. Removes the expired keys it
  * meets. */
 struct entry *db_random(struct shard *s, uint32_t db);
-/* Removes all keys of one database of this shard. */
-void db_clear(struct shard *s, uint32_t db);
+/* Removes all keys of one database of this shard. `lazy`: frees them later. */
+void db_clear(struct shard *s, uint32_t db, bool lazy);
 /* Exchanges two databases of this shard. */
 void db_swap(struct shard *s, uint32_t a, uint32_t b);
 
 /* Calls `visit` for keys that have not expired, from hash position `*position` (0 to start),
  * about `count` of them; leaves the next position, or 0 when all were visited. Keys present
  * during a whole pass over the positions are visited at least once, whatever is added or removed
- * between calls. `visit` must not change the database. Positions fit in 48 bits. */
+ * between calls. `visit` must not change the database; expired keys met on the way are removed
+ * after it. Positions fit in 48 bits. */
 void db_scan(struct shard *s, uint32_t db, uint64_t *position, uint64_t count,
              void (*visit)(void *context, struct entry *e), void *context);

@@ -89,45 +89,47 @@ static struct slice block_slice(const struct entry *e)
     return (struct slice){b->bytes, b->size};
 }
 
-/* --- What each type has beside its entry: every switch over the types is here --- */
+/* --- What values have beside their entries --- */
 
-void db_release_value(struct shard *s, struct entry *e)
+void db_release_value(struct shard *s, struct entry *e, bool lazy)
 {
-    switch (e->type) {
-    case TYPE_STRING:
+    if (e->type == TYPE_STRING) {
         if (e->encoding == ENC_BLOCK)
             block_destroy(s, entry_pointer(e));
         return;
-    default:
-        assert(!"a type without values");
     }
+    struct value v = db_value_of(e);
+    s->block_bytes -= value_memory(&v);
+    if (lazy && value_ops_of(v.type)->parts(&v) > GARBAGE_PARTS_MIN)
+        garbage_add_value(s, v);
+    else
+        value_free(&v);
 }
 
 /* Bytes that the value holds beside its entry. */
-static size_t value_memory(const struct entry *e)
+static size_t held_beside(const struct entry *e)
 {
-    switch (e->type) {
-    case TYPE_STRING:
+    if (e->type == TYPE_STRING)
         return e->encoding == ENC_BLOCK ? mem_usable(entry_pointer(e)) : 0;
-    default:
-        assert(!"a type without values");
-    }
-    return 0;
+    struct value v = db_value_of(e);
+    return value_memory(&v);
 }
 
 /* Makes what `e` has beside its entry anew, owned by `s`: after the entry's bytes were copied. */
 static void value_duplicate(struct shard *s, struct entry *e)
 {
-    switch (e->type) {
-    case TYPE_STRING:
+    if (e->type == TYPE_STRING) {
         if (e->encoding == ENC_BLOCK) {
             struct entry_block *b = block_of(s, block_slice(e));
             memcpy(entry_value(e), &b, sizeof(b));
         }
         return;
-    default:
-        assert(!"a type without values");
     }
+    struct value v = db_value_of(e);
+    struct value copy = value_ops_of(v.type)->copy(&v);
+    s->block_bytes += value_memory(&copy);
+    e->encoding = copy.encoding & 15;
+    memcpy(entry_value(e), &copy.data, sizeof(copy.data));
 }
 
 const char *db_type_name(const struct place *p)
@@ -143,7 +145,10 @@ const char *db_type_name(const struct place *p)
 const char *db_encoding_name(const struct place *p)
 {
     const struct entry *e = p->entry;
-    assert(e->type == TYPE_STRING);
+    if (e->type != TYPE_STRING) {
+        struct value v = db_value_of(e);
+        return value_ops_of(v.type)->encoding_name(&v);
+    }
     if (e->encoding == ENC_INTEGER)
         return "int";
     bool raw = e->encoding == ENC_BLOCK || (e->flags & ENTRY_RAW) ||
@@ -153,7 +158,7 @@ const char *db_encoding_name(const struct place *p)
 
 size_t db_memory(const struct place *p)
 {
-    return heap_class_size(entry_size(p->entry)) + value_memory(p->entry) + TABLE_ITEM_SIZE;
+    return heap_class_size(entry_size(p->entry)) + held_beside(p->entry) + TABLE_ITEM_SIZE;
 }
 
 /* --- Shapes --- */
@@ -164,14 +169,16 @@ static void install(struct place *p, struct entry *e)
     struct entry *old = p->entry;
     struct db *db = p->db;
     if (old) {
-        table_replace(db_place_at(p), e, entry_expires(e));
+        table_replace(db_place_at(p), e, entry_marked(e));
         db->expiring_count -= entry_expires(old);
+        db->field_expiring_count -= (old->flags & ENTRY_FIELDS_EXPIRE) != 0;
         heap_free(&p->shard->heap, old, entry_size(old));
     } else {
-        p->at = table_add(&db->keys, p->hash, e, entry_expires(e));
+        p->at = table_add(&db->keys, p->hash, e, entry_marked(e));
         p->version = ++db->version;
     }
     db->expiring_count += entry_expires(e);
+    db->field_expiring_count += (e->flags & ENTRY_FIELDS_EXPIRE) != 0;
     p->entry = e;
 }
 
@@ -199,12 +206,14 @@ static inline char *shape(struct place *p, struct entry_head head, int64_t expir
     bool expires = expires_ms != DB_NO_EXPIRY;
     bool wide = p->key.size > KEY_SIZE_NARROW_MAX;
     head.key_size = (uint8_t)(wide ? 0 : p->key.size);
-    head.flags = (uint8_t)((head.flags & ENTRY_RAW) | (expires ? ENTRY_EXPIRES : 0) |
+    head.flags = (uint8_t)((head.flags & (ENTRY_RAW | ENTRY_FIELDS_EXPIRE)) |
+                           (expires ? ENTRY_EXPIRES : 0) |
                            (wide ? ENTRY_WIDE_KEY : 0) | (e ? e->flags & ENTRY_COLOUR : 0));
     size_t rest = sizeof(*e) + (expires ? sizeof(expires_ms) : 0) + (wide ? sizeof(uint32_t) : 0) +
                   p->key.size;
     size_t area = entry_area(head.encoding, head.value_size);
-    if (e && expires == expiring_before &&
+    bool field_mark = e && ((e->flags ^ head.flags) & ENTRY_FIELDS_EXPIRE);
+    if (e && expires == expiring_before && !field_mark &&
         same_class(rest + entry_value_area(e), rest + area)) {
         entry_write_head(e, head);
     } else {
@@ -222,8 +231,11 @@ static inline char *shape(struct place *p, struct entry_head head, int64_t expir
 static inline void release_old(struct place *p)
 {
     struct entry *e = p->entry;
-    if (e && (e->type != TYPE_STRING || e->encoding == ENC_BLOCK))
-        db_release_value(p->shard, e);
+    if (!e || (e->type == TYPE_STRING && e->encoding != ENC_BLOCK))
+        return;
+    assert(p->held == DB_HELD_NOW || p->held == held_beside(e));
+    p->held = DB_HELD_NOW;
+    db_release_value(p->shard, e, p->shard->keyspace->options.lazy_server_del);
 }
 
 /* The shape of a string that replaces the place's value. As in Redis, the frequency of use
@@ -315,6 +327,88 @@ void db_put_text(struct place *p, struct slice value, int64_t expires_ms)
     release_old(p);
     char *to = shape_string(p, ENC_INLINE, value.size, 0, expires_ms);
     copy_bytes(to, value.data, value.size);
+}
+
+/* --- Collections --- */
+
+struct value db_value(const struct place *p, enum entry_type_id type)
+{
+    if (!p->entry)
+        return value_ops_of(type)->create(p->shard->keyspace);
+    assert(p->entry->type == type);
+    return db_value_of(p->entry);
+}
+
+static bool fields_expire(const struct value *v)
+{
+    const struct value_ops *ops = value_ops_of(v->type);
+    return ops->next_due_ms && ops->next_due_ms(v) != INT64_MAX;
+}
+
+void db_put_value(struct place *p, struct value v, int64_t expires_ms)
+{
+    release_old(p);
+    struct entry_head head = {
+        .clock = db_clock_fresh(p->shard),
+        .type = v.type,
+        .encoding = v.encoding,
+        .flags = fields_expire(&v) ? ENTRY_FIELDS_EXPIRE : 0,
+    };
+    char *to = shape(p, head, expires_ms);
+    memcpy(to, &v.data, sizeof(v.data));
+    p->held = value_memory(&v);
+    p->shard->block_bytes += p->held;
+}
+
+/* The entry's mark says whether the sweep is to look at it. */
+static void mark_fields(struct place *p, bool expire)
+{
+    struct entry *e = p->entry;
+    if (expire == ((e->flags & ENTRY_FIELDS_EXPIRE) != 0))
+        return;
+    e->flags ^= ENTRY_FIELDS_EXPIRE;
+    p->db->field_expiring_count += expire ? 1 : UINT64_MAX;
+    table_replace(db_place_at(p), e, entry_marked(e));
+}
+
+/* Writes the changed value to the entry and accounts for it. */
+static void write_back(struct place *p, const struct value *v)
+{
+    struct entry *e = p->entry;
+    assert(e->type == v->type && p->held != DB_HELD_NOW);
+    e->encoding = v->encoding & 15;
+    memcpy(entry_value(e), &v->data, sizeof(v->data));
+    size_t held = value_memory(v);
+    p->shard->block_bytes += held - p->held;
+    p->held = held;
+    mark_fields(p, fields_expire(v));
+}
+
+void db_keep(struct place *p, struct value *v)
+{
+    bool empty = v->type != TYPE_STREAM && value_count(v) == 0;
+    if (p->entry) {
+        write_back(p, v);
+        if (empty)
+            db_delete(p);
+    } else if (empty) {
+        value_free(v);
+    } else {
+        db_put_value(p, *v, DB_NO_EXPIRY);
+    }
+}
+
+uint64_t db_expire_fields(struct place *p, uint64_t max)
+{
+    struct value v = db_value_of(p->entry);
+    const struct value_ops *ops = value_ops_of(v.type);
+    if (!ops->remove_due)
+        return 0;
+    p->held = value_memory(&v);
+    uint64_t removed = ops->remove_due(&v, p->shard->now_ms, max);
+    p->shard->stats.expired_fields += removed;
+    db_keep(p, &v);
+    return removed;
 }
 
 /* --- Strings written in place --- */
@@ -428,7 +522,7 @@ static void take_value(struct place *to, const struct place *from, uint32_t cloc
 void db_move(struct place *from, struct place *to)
 {
     take_value(to, from, from->entry->clock);
-    size_t beside = value_memory(from->entry);
+    size_t beside = held_beside(from->entry);
     from->shard->block_bytes -= beside;
     to->shard->block_bytes += beside;
     db_drop(from);

@@ -24,9 +24,17 @@ static inline struct table_place db_place_at(struct place *p)
 /* The place of an entry met in the table. Its key is the entry's own. */
 struct place db_place_of(struct shard *s, struct db *db, struct entry *e);
 
-/* Frees what the value holds beside its entry. */
-void db_release_value(struct shard *s, struct entry *e);
+/* Frees what the value holds beside its entry: a large collection later, where `lazy`. */
+void db_release_value(struct shard *s, struct entry *e, bool lazy);
+/* The value of a collection's entry. */
+static inline struct value db_value_of(const struct entry *e)
+{
+    return (struct value){(uint8_t)e->type, (uint8_t)e->encoding, entry_pointer(e)};
+}
 /* Removes the key and its entry, and leaves its value alone. */
 void db_drop(struct place *p);
 /* Removes a key whose time has come, and counts it. */
 void db_expire(struct place *p);
+/* Removes the fields of a hash whose time has come, at most `max`, and the hash with its last one.
+ * Returns how many. */
+uint64_t db_expire_fields(struct place *p, uint64_t max);

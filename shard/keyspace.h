@@ -19,6 +19,22 @@ struct keyspace_options {
     bool lfu;                    /* maxmemory-policy is an LFU one */
     bool active_expire;          /* the sweep is on (DEBUG SET-ACTIVE-EXPIRE) */
     uint32_t active_expire_effort; /* 1 to 10 */
+
+    /* Above which a collection leaves its packed encoding: elements, bytes of the longest. */
+    uint32_t hash_max_listpack_entries, hash_max_listpack_value;
+    uint32_t set_max_listpack_entries, set_max_listpack_value;
+    uint32_t set_max_intset_entries;
+    uint32_t zset_max_listpack_entries, zset_max_listpack_value;
+    int32_t list_max_listpack_size; /* a list node: elements, or -1 to -5: 4 KiB to 64 KiB */
+    uint32_t list_compress_depth;   /* nodes from each end that stay uncompressed; 0: all do */
+    uint32_t list_packed_max;       /* bytes of an element that gets a list node of its own; 0:
+                                     * the default (DEBUG QUICKLIST-PACKED-THRESHOLD) */
+    uint64_t stream_node_max_bytes;   /* a stream node; 0: no such bound */
+    uint32_t stream_node_max_entries; /* ... */
+    uint32_t hll_sparse_max_bytes;  /* a longer HyperLogLog is held dense */
+
+    /* What is freed in slices between other work, rather than at once, where it is large. */
+    bool lazy_expire, lazy_server_del, lazy_user_del, lazy_user_flush;
 };
 
 struct keyspace {

@@ -23,14 +23,17 @@ void shard_init(struct shard *s, uint32_t index, const struct keyspace *k, uint6
     s->dbs = mem_alloc_zeroed(k->db_count * sizeof(*s->dbs));
     for (uint32_t i = 0; i < k->db_count; i++)
         table_init(&s->dbs[i].keys, &keys_type, k);
+    wait_init(s);
 }
 
 void shard_deinit(struct shard *s)
 {
     for (uint32_t i = 0; i < s->keyspace->db_count; i++) {
-        db_clear(s, i);
+        db_clear(s, i, false);
         table_deinit(&s->dbs[i].keys);
     }
+    garbage_collect(s, UINT64_MAX);
+    wait_deinit(s);
     assert(s->block_bytes == 0);
     mem_free(s->dbs);
     s->dbs = NULL;
@@ -40,7 +43,7 @@ void shard_deinit(struct shard *s)
 bool shard_has_expiring(const struct shard *s)
 {
     for (uint32_t i = 0; i < s->keyspace->db_count; i++)
-        if (s->dbs[i].expiring_count)
+        if (s->dbs[i].expiring_count || s->dbs[i].field_expiring_count)
             return true;
     return false;
 }

@@ -7,13 +7,17 @@
 
 #include "shard/keyspace.h"
 #include "shard/type/heap.h"
+#include "shard/garbage.h"
 #include "shard/type/table.h"
+#include "shard/wait.h"
 
 struct shard_stats {
     uint64_t hits;
     uint64_t misses;
     uint64_t expired;       /* keys removed because their time had come */
     uint64_t expired_swept; /* ... of these, by the sweep */
+    uint64_t expired_fields; /* fields of hashes, likewise */
+    uint64_t freed_later;   /* values and databases freed in steps */
     uint64_t changes;       /* writes that changed something */
 };
 
@@ -21,6 +25,7 @@ struct db {
     struct table keys;      /* of struct entry */
     uint64_t version;       /* counts keys added and removed: each may move others in the table */
     uint64_t expiring_count; /* keys with an expiry */
+    uint64_t field_expiring_count; /* hashes with fields that have one */
     uint64_t sweep_position; /* hash position the next sweep slice starts from */
     int64_t avg_ttl_ms;      /* running estimate over what the sweep sees; 0: unknown */
 };
@@ -35,6 +40,8 @@ struct shard {
     int64_t now_ms;        /* wall clock of this iteration, set by the core */
     uint64_t random_state; /* xorshift, seeded by the core */
     struct shard_stats stats;
+    struct garbage garbage; /* what is freed in steps */
+    struct wait_lines waits; /* who waits for which keys */
 };
 
 void shard_init(struct shard *s, uint32_t index, const struct keyspace *k, uint64_t random_seed);

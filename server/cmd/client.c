@@ -1,5 +1,6 @@
 /* CLIENT: what a connection says of itself, and CLIENT PAUSE. All of CLIENT's rows are here. */
 #include "proto/number.h"
+#include "server/blocked.h"
 #include "server/cmd/client.h"
 #include "server/cmd/tables.h"
 #include "server/server.h"
@@ -98,14 +99,17 @@ static void client_reply(struct call *c)
     }
 }
 
-/* No command blocks in this version, so there is never anybody to unblock. */
+/* Every core looks among its own sessions. */
 static void client_unblock(struct call *c)
 {
+    enum blocked_end how = BLOCKED_TIMEOUT;
     if (c->argc > 4) {
         reply_wrong_count(c);
         return;
     }
-    if (c->argc == 4 && !call_arg_is(c, 3, "TIMEOUT") && !call_arg_is(c, 3, "ERROR")) {
+    if (c->argc == 4 && call_arg_is(c, 3, "ERROR")) {
+        how = BLOCKED_ERROR;
+    } else if (c->argc == 4 && !call_arg_is(c, 3, "TIMEOUT")) {
         reply_error(&c->reply, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
         return;
     }
@@ -113,7 +117,10 @@ static void client_unblock(struct call *c)
     if (!call_arg_integer(c, 2, &id))
         return;
 
-    reply_integer(&c->reply, 0);
+    struct core *core = core_self();
+    for (struct session *s = core->sessions; s; s = s->next)
+        if (s->blocked && s->id == (uint64_t)id)
+            c->value = blocked_cancel(core, s, how, true);
 }
 
 /* CLIENT PAUSE and UNPAUSE: cross transactions of all shards, so no core runs beside them. */
@@ -272,7 +279,8 @@ static const struct command client_subcommands[] = {
      .since = "2.6.9", .complexity = "O(1)", .syntax = "connection-name",
      .summary = "Names the connection.", .tips = SET_ON_ALL_NODES},
     {SUBCOMMAND("unblock", client_unblock, -3, USUAL_FLAGS | CMD_ADMIN),
-     .since = "5.0.0", .complexity = "O(log N) where N is the number of client connections",
+     .route = ROUTE_ALL, .split = SPLIT_SUM, .since = "5.0.0",
+     .complexity = "O(log N) where N is the number of client connections",
      .syntax = "client-id [TIMEOUT | ERROR]",
      .summary = "Unblocks a connection that waits in a blocking command."},
     {SUBCOMMAND("unpause", client_unpause, 2, USUAL_FLAGS | CMD_ADMIN | CMD_EVERY_SHARD),

@@ -39,7 +39,7 @@ static void append_text_field(struct buf *to, const char *name, struct slice val
 static void append_flags(struct buf *to, const struct session *s)
 {
     size_t before = to->size;
-    if (s->in_held)
+    if (s->in_held || s->blocked)
         buf_append_text(to, "b");
     if (s->close_after_reply)
         buf_append_text(to, "c");

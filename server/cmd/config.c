@@ -92,7 +92,9 @@ static void config_resetstat(struct call *c)
            registry_count(server->registry) * sizeof(*core->command_stats));
     core->error_kinds = 0;
     core->data_peak = 0;
-    core->shard.stats = (struct shard_stats){.changes = core->shard.stats.changes};
+    core->shard.stats = (struct shard_stats){
+        .changes = core->shard.stats.changes, .freed_later = core->shard.garbage.count,
+    };
     if (core->index != 0)
         return;
     atomic_store_explicit(&server->accepted_count, 0, memory_order_relaxed);

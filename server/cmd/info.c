@@ -60,7 +60,7 @@ static struct info_sessions measure_sessions(const struct core *c)
             continue;
         size_t output = session_output_size(s);
         x.count++;
-        x.blocked += s->in_held;
+        x.blocked += s->in_held || s->blocked;
         x.memory += session_memory(s);
         x.input_max = s->query.cap > x.input_max ? s->query.cap : x.input_max;
         x.output_max = output > x.output_max ? output : x.output_max;
@@ -116,6 +116,10 @@ static void info_run(struct call *c)
         .data_peak = core->data_peak,
         .stats = core->stats,
         .shard = core->shard.stats,
+        .timeouts = core->timer_count,
+        .waited_keys = wait_line_count(&core->shard.waits),
+        .waited_removals = core->shard.waits.removal_count,
+        .garbage = core->shard.garbage.count,
         .shard_index = core->index,
         .error_count = core->error_kinds,
         .command_count = with_commands ? registry_count(server->registry) : 0,
@@ -182,6 +186,12 @@ static void add_core(struct info_core *to, const struct info_core *x)
     to->shard.misses += x->shard.misses;
     to->shard.expired += x->shard.expired;
     to->shard.expired_swept += x->shard.expired_swept;
+    to->shard.expired_fields += x->shard.expired_fields;
+    to->shard.freed_later += x->shard.freed_later;
+    to->timeouts += x->timeouts;
+    to->waited_keys += x->waited_keys;
+    to->waited_removals += x->waited_removals;
+    to->garbage += x->garbage;
     to->shard.changes += x->shard.changes;
     add_stats(&to->stats, &x->stats);
 }

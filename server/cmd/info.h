@@ -15,7 +15,7 @@ enum info_section {
 /* A core's sessions. */
 struct info_sessions {
     uint64_t count;
-    uint64_t blocked;    /* held back by CLIENT PAUSE */
+    uint64_t blocked;    /* by a command that waits, or held back by CLIENT PAUSE */
     uint64_t memory;     /* bytes of all */
     uint64_t input_max;  /* bytes: the largest query buffer */
     uint64_t output_max; /* bytes: the most output of one */
@@ -37,6 +37,10 @@ struct info_core {
     struct core_stats stats;
     struct shard_stats shard;
     uint64_t keys;
+    uint64_t timeouts;     /* waits that have one */
+    uint64_t waited_keys;  /* keys that somebody waits for */
+    uint64_t waited_removals; /* ... and would be told that they are gone */
+    uint64_t garbage;      /* values and databases being freed in steps */
     uint32_t shard_index;
     /* What follows it in a part. */
     uint32_t db_count;      /* struct info_db: the databases that have keys */

@@ -123,8 +123,12 @@ static void append_clients(struct buf *to, const struct info *info)
                "\r\nclient_recent_max_output_buffer:%" PRIu64 "\r\n",
                s->input_max, s->output_max);
     buf_printf(to, "blocked_clients:%" PRIu64 "\r\n", s->blocked);
-    buf_append_text(to, "tracking_clients:0\r\nclients_in_timeout_table:0\r\n"
-                        "total_blocking_keys:0\r\ntotal_blocking_keys_on_nokey:0\r\n");
+    const struct info_core *t = &info->total;
+    buf_printf(to,
+               "tracking_clients:0\r\nclients_in_timeout_table:%" PRIu64
+               "\r\ntotal_blocking_keys:%" PRIu64 "\r\ntotal_blocking_keys_on_nokey:%" PRIu64
+               "\r\n",
+               t->timeouts, t->waited_keys, t->waited_removals);
 }
 
 /* ---- Memory ---- */
@@ -186,8 +190,8 @@ static void append_memory(struct buf *to, const struct info *info)
                "mem_total_replication_buffers:0\r\nmem_clients_slaves:0\r\n"
                "mem_clients_normal:%" PRIu64 "\r\nmem_cluster_links:0\r\nmem_aof_buffer:0\r\n"
                "mem_allocator:" ALLOCATOR "\r\nactive_defrag_running:0\r\n"
-               "lazyfree_pending_objects:0\r\nlazyfreed_objects:0\r\n",
-               clients);
+               "lazyfree_pending_objects:%" PRIu64 "\r\nlazyfreed_objects:%" PRIu64 "\r\n",
+               clients, info->total.garbage, info->total.shard.freed_later - info->total.garbage);
 }
 
 /* ---- Persistence ---- */
@@ -241,9 +245,10 @@ static void append_stats(struct buf *to, const struct info *info)
     append_traffic(to, info);
     buf_append_text(to, "sync_full:0\r\nsync_partial_ok:0\r\nsync_partial_err:0\r\n");
     buf_printf(to,
-               "expired_keys:%" PRIu64 "\r\nevicted_keys:0\r\nevicted_clients:0\r\n"
+               "expired_subkeys:%" PRIu64 "\r\nexpired_keys:%" PRIu64
+               "\r\nevicted_keys:0\r\nevicted_clients:0\r\n"
                "total_eviction_exceeded_time:0\r\ncurrent_eviction_exceeded_time:0\r\n",
-               t->shard.expired);
+               t->shard.expired_fields, t->shard.expired);
     buf_printf(to, "keyspace_hits:%" PRIu64 "\r\nkeyspace_misses:%" PRIu64 "\r\n", t->shard.hits,
                t->shard.misses);
     buf_append_text(to, "pubsub_channels:0\r\npubsub_patterns:0\r\npubsubshard_channels:0\r\n"

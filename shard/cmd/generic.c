@@ -2,9 +2,8 @@
  * UNLINK. */
 #include "shard/cmd/lookup.h"
 
-/* Removes this shard's keys of those named. UNLINK's promise is that freeing takes no time from
- * others: here it takes time from one shard only, in DEL as well. */
-static void del_run(struct call *c)
+/* Removes this shard's keys of those named. */
+static void remove_keys(struct call *c, bool lazy)
 {
     int64_t removed = 0;
     uint32_t at = 0;
@@ -12,12 +11,22 @@ static void del_run(struct call *c)
         struct place p = db_find(c, arg, DB_WRITE);
         if (!p.entry)
             continue;
-        db_delete(&p);
+        db_delete_as(&p, lazy);
         db_changed(c, &p);
         removed++;
     }
 
     c->value = removed;
+}
+
+static void del_run(struct call *c)
+{
+    remove_keys(c, c->keyspace->options.lazy_user_del);
+}
+
+static void unlink_run(struct call *c)
+{
+    remove_keys(c, true);
 }
 
 static void exists_run(struct call *c)
@@ -59,7 +68,7 @@ static bool same_key(const struct call *c)
 static void move_to(struct call *c, struct place *from, struct place *to)
 {
     db_move(from, to);
-    db_changed(c, from);
+    db_changed_too(c, from);
     db_changed(c, to);
 }
 
@@ -293,7 +302,7 @@ const struct command generic_commands[] = {
     },
     {
         .name = "unlink",
-        .run = del_run,
+        .run = unlink_run,
         .arity = -2,
         .route = ROUTE_SPLIT,
         .split = SPLIT_SUM,

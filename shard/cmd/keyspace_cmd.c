@@ -8,10 +8,14 @@ static void dbsize_run(struct call *c)
     c->value = (int64_t)db_key_count(c->shard, c->db);
 }
 
-/* ASYNC and SYNC are accepted and mean the same: every shard frees its own keys. */
-static bool read_flush_options(struct call *c)
+/* Every shard frees its own keys, at once or in steps. */
+static bool read_flush_options(struct call *c, bool *lazy)
 {
-    if (c->argc == 1 || (c->argc == 2 && (call_arg_is(c, 1, "async") || call_arg_is(c, 1, "sync"))))
+    *lazy = c->keyspace->options.lazy_user_flush;
+    if (c->argc == 1)
+        return true;
+    *lazy = call_arg_is(c, 1, "async");
+    if (c->argc == 2 && (*lazy || call_arg_is(c, 1, "sync")))
         return true;
     reply_error_syntax(&c->reply);
     return false;
@@ -19,19 +23,21 @@ static bool read_flush_options(struct call *c)
 
 static void flushdb_run(struct call *c)
 {
-    if (!read_flush_options(c))
+    bool lazy;
+    if (!read_flush_options(c, &lazy))
         return;
 
-    db_clear(c->shard, c->db);
+    db_clear(c->shard, c->db, lazy);
 }
 
 static void flushall_run(struct call *c)
 {
-    if (!read_flush_options(c))
+    bool lazy;
+    if (!read_flush_options(c, &lazy))
         return;
 
     for (uint32_t db = 0; db < c->keyspace->db_count; db++)
-        db_clear(c->shard, db);
+        db_clear(c->shard, db, lazy);
 }
 
 /* Argument `arg` as an integer of 32 bits; `which` words the error. */

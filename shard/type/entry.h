@@ -6,7 +6,8 @@
  *     8  expiry, 8, ms since the epoch, only with ENTRY_EXPIRES
  *        key size, 4, only with ENTRY_WIDE_KEY (then the header's key size is 0)
  *        key
- *        value: the bytes (ENC_INLINE), a 64-bit integer (ENC_INTEGER), or a pointer (unaligned)
+ *        value: the bytes (ENC_INLINE), a 64-bit integer (ENC_INTEGER), or a pointer (unaligned),
+ *               to a long string's block or to a collection
  *
  * `clock` is Redis's: LRU seconds, or LFU minutes (16 bits) and counter (8 bits). Entries are
  * created and freed by db.c with the shard's heap; this module is only their layout. */
@@ -20,12 +21,21 @@ enum entry_encoding {
     ENC_INTEGER, /* string as an int64 */
     ENC_INLINE,  /* string bytes in the entry; ENTRY_RAW: shown as "raw" whatever its size */
     ENC_BLOCK,   /* string in a block of its own: struct entry_block */
+    /* Collections: a pointer to ... */
+    ENC_LISTPACK,    /* lists, sets, sorted sets, hashes: a listpack */
+    ENC_INTSET,      /* sets */
+    ENC_QUICKLIST,   /* lists: a chain of listpacks */
+    ENC_TABLE,       /* sets, hashes: "hashtable" */
+    ENC_TREE,        /* sorted sets: a B+ tree with a table of members, shown as "skiplist" */
+    ENC_STREAM,      /* streams */
+    ENC_LISTPACK_EX, /* hashes with fields that expire: "listpackex" */
 };
 
 #define ENTRY_EXPIRES 1u
 #define ENTRY_WIDE_KEY 2u
 #define ENTRY_RAW 4u
 #define ENTRY_COLOUR 8u /* for snapshots */
+#define ENTRY_FIELDS_EXPIRE 16u /* a hash with fields that expire */
 
 #define ENTRY_CLOCK_MAX ((1u << 24) - 1)
 
@@ -123,6 +133,12 @@ static inline int64_t entry_expiry(const struct entry *e)
 static inline bool entry_expires(const struct entry *e)
 {
     return e->flags & ENTRY_EXPIRES;
+}
+
+/* The table's mark: the sweep looks at such entries. */
+static inline bool entry_marked(const struct entry *e)
+{
+    return e->flags & (ENTRY_EXPIRES | ENTRY_FIELDS_EXPIRE);
 }
 
 /* Redis's rule: a key still lives in the very millisecond of its expiry. */

@@ -295,6 +295,43 @@ void table_remove(struct table *t, struct table_place at, uint64_t hash)
         merge(t);
 }
 
+static uint64_t drain_chain(struct table *t, struct table_bucket *first,
+                            void (*visit)(void *context, void *item), void *context)
+{
+    uint64_t visited = 0;
+    for (struct table_bucket *b = first, *next; b; b = next) {
+        uint32_t used = bucket_used(b);
+        for (uint32_t slot = 0; slot < used; slot++)
+            visit(context, table_item((struct table_place){b, slot}));
+        visited += used;
+        next = table_chained(b);
+        if (b != first)
+            chained_destroy(t, b);
+    }
+    memset(first, 0, sizeof(*first));
+    return visited;
+}
+
+void table_drain(struct table *t, uint64_t items, void (*visit)(void *context, void *item),
+                 void *context)
+{
+    uint64_t visited = 0;
+    while (t->bucket_count && visited < items) {
+        uint64_t last = t->bucket_count - 1;
+        uint64_t out = drain_chain(t, table_bucket_at(t, last), visit, context);
+        visited += out;
+        t->count -= out;
+        if (last == 0) {
+            table_deinit(t);
+            return;
+        }
+        if (t->bucket_count == t->split_mask + 1)
+            t->split_mask /= 2;
+        t->bucket_count = last;
+        release_bucket(t);
+    }
+}
+
 /* ---- Scanning ---- */
 
 /* The 48 low bits in reverse order, which is its own inverse. */

@@ -107,6 +107,10 @@ uint64_t table_scan(struct table *t, uint64_t position, uint64_t items, uint64_t
                     void (*visit)(void *context, void *item, struct table_place at), void *context);
 /* An item picked at random (each with about the same chance), or NULL of an empty table. */
 void *table_random(const struct table *t, uint64_t (*random)(void *context), void *context);
+/* Takes items out, whole buckets from the last on, until at least `items` are out or none is left:
+ * how a large table is freed in steps. A table not emptied by it can only be drained on. */
+void table_drain(struct table *t, uint64_t items, void (*visit)(void *context, void *item),
+                 void *context);
 /* Bytes held, items not counted. */
 size_t table_memory(const struct table *t);
 /* Self-check for tests: aborts on a broken invariant. */

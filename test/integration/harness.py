@@ -7,6 +7,7 @@ that came. The comparison harness (test/compare/compare.py) uses the same two.
 
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -253,6 +254,16 @@ class Server:
     @property
     def pid(self):
         return self.process.pid
+
+    def cpu_ticks(self):
+        """CPU time so far, in clock ticks."""
+        with open(f"/proc/{self.pid}/stat", encoding="ascii") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+    @staticmethod
+    def open_files_max():
+        return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
     def log(self):
         with open(self.log_path, errors="replace") as f:

@@ -1,6 +1,7 @@
 /* Tests of glob patterns: Redis's rules case by case, and random ones against a plain recursion. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "proto/glob.h"
 
@@ -37,6 +38,27 @@ Test(glob, a_star_matches_any_run)
     cr_assert_not(matches("*:*", "user7"));
     cr_assert(matches("a*b*c", "a-b-b-c-c"));
     cr_assert(matches("a*", "a"));
+}
+
+/* As many repetitions of "*a", and what is behind them. */
+static bool stars_match(int count, const char *rest)
+{
+    static char pattern[4096], text[2048];
+    size_t size = 0;
+    for (int i = 0; i < count; i++, size += 2)
+        memcpy(pattern + size, "*a", 2);
+    strcpy(pattern + size, rest);
+    memset(text, 'a', sizeof(text) - 1);
+    return matches(pattern, text);
+}
+
+Test(glob, more_than_a_thousand_stars_match_nothing)
+{
+    cr_assert(stars_match(1000, ""));
+    cr_assert_not(stars_match(1001, ""));
+    cr_assert(stars_match(1000, "*"), "a star at the end does not count");
+    cr_assert(stars_match(999, "***a"), "stars in a row count as one");
+    cr_assert_not(stars_match(1000, "**a"));
 }
 
 Test(glob, a_question_mark_matches_one_byte)

@@ -269,11 +269,16 @@ Test(resp, trim_gives_back_what_a_large_command_took)
     memset(stream.data, 'x', stream.size);
     stream.data[stream.size - 1] = '\n';
     cr_assert_eq(resp_parse(&p, stream.data, stream.size, &usual), RESP_COMMAND);
-    resp_trim(&p);
+    cr_assert(resp_has_grown(&p));
+    cr_assert_eq(resp_parse(&p, "*2\r\n$1\r\n", 8, &usual), RESP_MORE);
+    cr_assert_not(resp_trim(&p), "not within a command");
+    cr_assert_eq(resp_parse(&p, "*2\r\n$1\r\na\r\n$1\r\nb\r\n", 18, &usual), RESP_COMMAND);
+    cr_assert(resp_trim(&p));
     cr_assert_eq(resp_memory(&p), 0);
+    cr_assert_not(resp_has_grown(&p));
     cr_assert_eq(resp_parse(&p, "PING\r\n", 6, &usual), RESP_COMMAND);
     size_t small = resp_memory(&p);
-    resp_trim(&p);
+    cr_assert(resp_trim(&p));
     cr_assert_eq(resp_memory(&p), small, "little is kept");
     resp_deinit(&p);
     cr_assert_eq(resp_memory(&p), 0);

@@ -278,13 +278,13 @@ Test(command_keys, follows_keywords_from_either_end)
     struct registry *r = create();
     cr_assert_str_eq(keys_of(r, "xread count 2 streams a b 0 0"), "4 5");
     cr_assert_str_eq(keys_of(r, "xread streams a 0"), "2");
-    cr_assert_str_eq(keys_of(r, "xread streams a b 0"), "2");
+    cr_assert_str_eq(keys_of(r, "xread streams a b 0"), "-1");
     cr_assert_str_eq(keys_of(r, "xread streams a"), "-1");
-    cr_assert_str_eq(keys_of(r, "xread count 2 a 0"), "");
-    cr_assert_str_eq(keys_of(r, "xread count 2 streams"), "");
+    cr_assert_str_eq(keys_of(r, "xread count 2 a 0"), "-1");
+    cr_assert_str_eq(keys_of(r, "xread count 2 streams"), "-1");
     cr_assert_str_eq(keys_of(r, "migrate h p x 0 t KEYS a b"), "7 8");
     cr_assert_str_eq(keys_of(r, "migrate h p x 0 t COPY"), "");
-    cr_assert_str_eq(keys_of(r, "georadiusbymember k m 1 km store d"), "1");
+    cr_assert_str_eq(keys_of(r, "georadiusbymember k m 1 km store d"), "1 6");
     cr_assert_str_eq(keys_of(r, "georadiusbymember k m 1 km asc store d"), "1 7");
     registry_destroy(r);
 }
@@ -349,6 +349,19 @@ Test(command_keys, holds_channels_for_no_keys)
     cr_assert_not(command_has_keys(find(r, "q")));
     cr_assert(command_has_keys(find(r, "xread")));
     registry_destroy(r);
+}
+
+Test(command_may_block, heeds_the_option_where_the_row_needs_one)
+{
+    const struct slice with[] = {SLICE("x"), SLICE("count"), SLICE("1"), SLICE("BLOCK"),
+                                 SLICE("5")};
+    struct command row = {.flags = CMD_WRITE | CMD_BLOCK_OPTION};
+    cr_expect_not(command_may_block(&row, with, 5));
+    row.flags |= CMD_BLOCKING;
+    cr_expect(command_may_block(&row, with, 5));
+    cr_expect_not(command_may_block(&row, with, 3));
+    row.flags = CMD_BLOCKING;
+    cr_expect(command_may_block(&row, with, 3));
 }
 
 Test(command_key_range, agrees_with_the_specs_of_plain_rows)

@@ -63,6 +63,9 @@ static inline const struct command *world_row(struct slice name)
         string_commands,   string_range_commands, string_multi_commands, counter_commands,
         bitmap_commands,   bitfield_commands,     bitop_commands,        generic_commands,
         expire_commands,   scan_commands,         object_commands,       keyspace_commands,
+
+
+
     };
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
         const struct command *row = world_row_in(tables[i], name);

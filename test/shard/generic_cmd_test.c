@@ -101,6 +101,14 @@ Test(generic, rename_moves_value_and_expiry_between_shards)
     expect("DBSIZE", ":1\r\n");
 }
 
+Test(generic, rename_counts_as_one_change)
+{
+    run("SET a 1");
+    uint64_t before = stats().changes;
+    run("RENAME a b");
+    cr_expect_eq(stats().changes, before + 1);
+}
+
 Test(generic, rename_replaces_and_renamenx_does_not)
 {
     expect("RENAME x y", "-ERR no such key\r\n");

@@ -180,3 +180,6 @@ extern const struct command expire_commands[];
 extern const struct command scan_commands[];
 extern const struct command object_commands[];
 extern const struct command keyspace_commands[];
+extern const struct command list_commands[];
+extern const struct command list_move_commands[];
+extern const struct command list_block_commands[];

@@ -12,6 +12,7 @@ struct registry *registry_create(void)
         counter_commands, bitmap_commands, bitfield_commands, bitop_commands,
         generic_commands, expire_commands, scan_commands, object_commands, keyspace_commands,
         list_commands, list_move_commands, list_block_commands,
+        set_commands, set_algebra_commands,
 
 
 

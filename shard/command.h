@@ -183,3 +183,5 @@ extern const struct command keyspace_commands[];
 extern const struct command list_commands[];
 extern const struct command list_move_commands[];
 extern const struct command list_block_commands[];
+extern const struct command set_commands[];
+extern const struct command set_algebra_commands[];

@@ -63,8 +63,8 @@ static inline const struct command *world_row(struct slice name)
         string_commands,   string_range_commands, string_multi_commands, counter_commands,
         bitmap_commands,   bitfield_commands,     bitop_commands,        generic_commands,
         expire_commands,   scan_commands,         object_commands,       keyspace_commands,
-        list_commands,     list_move_commands,    list_block_commands,
-
+        list_commands,     list_move_commands,    list_block_commands,   set_commands,
+        set_algebra_commands,
 
 
     };

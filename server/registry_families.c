@@ -13,7 +13,8 @@ struct registry *registry_create(void)
         generic_commands, expire_commands, scan_commands, object_commands, keyspace_commands,
         list_commands, list_move_commands, list_block_commands,
         set_commands, set_algebra_commands,
-
+        hash_commands, hash_counter_commands, hash_random_commands, hash_expire_commands,
+        hash_getex_commands,
 
 
         connection_commands, client_commands, command_commands,

@@ -185,3 +185,8 @@ extern const struct command list_move_commands[];
 extern const struct command list_block_commands[];
 extern const struct command set_commands[];
 extern const struct command set_algebra_commands[];
+extern const struct command hash_commands[];
+extern const struct command hash_counter_commands[];
+extern const struct command hash_random_commands[];
+extern const struct command hash_expire_commands[];
+extern const struct command hash_getex_commands[];

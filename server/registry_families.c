@@ -15,7 +15,7 @@ struct registry *registry_create(void)
         set_commands, set_algebra_commands,
         hash_commands, hash_counter_commands, hash_random_commands, hash_expire_commands,
         hash_getex_commands,
-
+        zset_commands, zset_range_commands, zset_algebra_commands, zset_pop_commands,
 
         connection_commands, client_commands, command_commands,
         server_commands, config_commands, info_commands, debug_commands,

@@ -190,3 +190,7 @@ extern const struct command hash_counter_commands[];
 extern const struct command hash_random_commands[];
 extern const struct command hash_expire_commands[];
 extern const struct command hash_getex_commands[];
+extern const struct command zset_commands[];
+extern const struct command zset_range_commands[];
+extern const struct command zset_algebra_commands[];
+extern const struct command zset_pop_commands[];

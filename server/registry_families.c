@@ -17,6 +17,7 @@ struct registry *registry_create(void)
         hash_getex_commands,
         zset_commands, zset_range_commands, zset_algebra_commands, zset_pop_commands,
 
+        geo_commands, geo_search_commands,
         connection_commands, client_commands, command_commands,
         server_commands, config_commands, info_commands, debug_commands,
     };

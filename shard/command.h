@@ -194,3 +194,5 @@ extern const struct command zset_commands[];
 extern const struct command zset_range_commands[];
 extern const struct command zset_algebra_commands[];
 extern const struct command zset_pop_commands[];
+extern const struct command geo_commands[];
+extern const struct command geo_search_commands[];

@@ -68,6 +68,7 @@ static inline const struct command *world_row(struct slice name)
         hash_counter_commands, hash_random_commands, hash_getex_commands,
         zset_range_commands, zset_algebra_commands, zset_pop_commands,
 
+        geo_commands,       geo_search_commands,
     };
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
         const struct command *row = world_row_in(tables[i], name);

@@ -16,7 +16,8 @@ struct registry *registry_create(void)
         hash_commands, hash_counter_commands, hash_random_commands, hash_expire_commands,
         hash_getex_commands,
         zset_commands, zset_range_commands, zset_algebra_commands, zset_pop_commands,
-
+        stream_commands, stream_read_commands, stream_group_commands, stream_claim_commands,
+        stream_info_commands,
         geo_commands, geo_search_commands,
         connection_commands, client_commands, command_commands,
         server_commands, config_commands, info_commands, debug_commands,

@@ -7,7 +7,7 @@ const struct value_ops *value_ops_of(unsigned type)
 {
     static const struct value_ops *const ops[] = {
         [TYPE_LIST] = &list_ops, [TYPE_SET] = &set_ops,       [TYPE_ZSET] = &zset_ops,
-        [TYPE_HASH] = &hash_ops,
+        [TYPE_HASH] = &hash_ops, [TYPE_STREAM] = &stream_ops,
     };
     assert(type < sizeof(ops) / sizeof(ops[0]) && ops[type]);
     return ops[type];

@@ -66,8 +66,9 @@ static inline const struct command *world_row(struct slice name)
         list_commands,     list_move_commands,    list_block_commands,   set_commands,
         set_algebra_commands, hash_commands,      hash_expire_commands,  zset_commands,
         hash_counter_commands, hash_random_commands, hash_getex_commands,
-        zset_range_commands, zset_algebra_commands, zset_pop_commands,
-
+        zset_range_commands, zset_algebra_commands, zset_pop_commands,   stream_commands,
+        stream_read_commands, stream_group_commands, stream_claim_commands,
+        stream_info_commands,
         geo_commands,       geo_search_commands,
     };
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {

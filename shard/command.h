@@ -199,5 +199,6 @@ extern const struct command stream_read_commands[];
 extern const struct command stream_group_commands[];
 extern const struct command stream_claim_commands[];
 extern const struct command stream_info_commands[];
+extern const struct command hyperloglog_commands[];
 extern const struct command geo_commands[];
 extern const struct command geo_search_commands[];

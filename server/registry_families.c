@@ -18,7 +18,7 @@ struct registry *registry_create(void)
         zset_commands, zset_range_commands, zset_algebra_commands, zset_pop_commands,
         stream_commands, stream_read_commands, stream_group_commands, stream_claim_commands,
         stream_info_commands,
-        hyperloglog_commands, geo_commands, geo_search_commands,
+        hyperloglog_commands, geo_commands, geo_search_commands, sort_commands,
         connection_commands, client_commands, command_commands,
         server_commands, config_commands, info_commands, debug_commands,
     };

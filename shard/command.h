@@ -202,3 +202,4 @@ extern const struct command stream_info_commands[];
 extern const struct command hyperloglog_commands[];
 extern const struct command geo_commands[];
 extern const struct command geo_search_commands[];
+extern const struct command sort_commands[];

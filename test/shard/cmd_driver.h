@@ -69,7 +69,7 @@ static inline const struct command *world_row(struct slice name)
         zset_range_commands, zset_algebra_commands, zset_pop_commands,   stream_commands,
         stream_read_commands, stream_group_commands, stream_claim_commands,
         stream_info_commands,
-        hyperloglog_commands, geo_commands,       geo_search_commands,
+        hyperloglog_commands, geo_commands,       geo_search_commands, sort_commands,
     };
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
         const struct command *row = world_row_in(tables[i], name);

@@ -22,6 +22,7 @@
 #define SLEEP_S_MAX 1e8
 #define STRINGMATCH_MAX (1 << 20)
 #define STRINGMATCH_ROUNDS 100000
+#define PACKED_THRESHOLD_MAX ((UINT64_C(1) << 32) - (1 << 20))
 
 /* An argument as a C number, as lenient as C is: what is none is 0. */
 static double lenient_number(struct slice text)
@@ -71,42 +72,18 @@ static void debug_set_active_expire(struct call *c)
     reply_ok(&c->reply);
 }
 
-/* ---- DEBUG OBJECT ---- */
-
-/* Bytes of a string in an RDB file, not compressed: small integers in 2, 3 or 5, else a length of
- * 1, 2, 5 or 9 and the bytes. */
-static size_t serialized_size(struct slice value)
+/* 0 sets the default. A threshold beyond what a listpack can hold is refused. */
+static void debug_quicklist_packed_threshold(struct call *c)
 {
-    int64_t n;
-    if (value.size <= 11 && number_parse_integer(value, &n)) {
-        if (n >= INT8_MIN && n <= INT8_MAX)
-            return 2;
-        if (n >= INT16_MIN && n <= INT16_MAX)
-            return 3;
-        if (n >= INT32_MIN && n <= INT32_MAX)
-            return 5;
-    }
-    size_t length_size = value.size < 1u << 6 ? 1 : value.size < 1u << 14 ? 2 : 5;
-    if (value.size > UINT32_MAX)
-        length_size = 9;
-    return length_size + value.size;
-}
-
-static void debug_object(struct call *c)
-{
-    struct place p = db_find_key(c, c->argv[2], c->db, DB_PEEK);
-    if (!p.entry) {
-        reply_error(&c->reply, "ERR no such key");
+    uint64_t bytes;
+    if (!number_parse_memory(c->argv[2], &bytes) || bytes > PACKED_THRESHOLD_MAX) {
+        reply_error(&c->reply,
+                    "ERR argument must be a memory value bigger than 1 and smaller than 4gb");
         return;
     }
-
-    char scratch[NUMBER_INTEGER_SIZE_MAX], text[256];
-    snprintf(text, sizeof(text),
-             "Value at:%p refcount:1 encoding:%s serializedlength:%zu lru:%u "
-             "lru_seconds_idle:%" PRIu64,
-             (void *)p.entry, db_encoding_name(&p), serialized_size(db_string(&p, scratch)),
-             (unsigned)p.entry->clock, db_idle_ms(&p) / 1000);
-    reply_simple(&c->reply, text);
+    server->list_packed_max = (uint32_t)bytes;
+    server_apply_config();
+    reply_ok(&c->reply);
 }
 
 /* ---- DEBUG POPULATE ---- */
@@ -383,6 +360,10 @@ static void debug_help(struct call *c)
         "    Return <string> as an error.",
         "HTSTATS <db>",
         "    Return the state of a database's hash tables, shard by shard.",
+        "HTSTATS-KEY <key>",
+        "    Return the size of a large set, sorted set or hash.",
+        "LISTPACK <key>",
+        "    Write the elements of a packed collection to the log.",
         "LOG <message>",
         "    Write <message> to the log.",
         "OBJECT <key>",
@@ -393,6 +374,8 @@ static void debug_help(struct call *c)
         "PROTOCOL <type>",
         "    Return an example of a reply type: string, integer, double, bignum, null, array, set,",
         "    map, attrib, push, verbatim, true or false.",
+        "QUICKLIST-PACKED-THRESHOLD <size>",
+        "    Give list elements of more than <size> bytes a node of their own. 0: the default.",
         "SET-ACTIVE-EXPIRE (0|1)",
         "    Say whether expired keys are removed before somebody asks for them.",
         "SLEEP <seconds>",
@@ -417,10 +400,13 @@ static const struct debug_command {
     {"error", debug_error, 3, 3},
     {"help", debug_help, 2, 2},
     {"htstats", debug_htstats, 3, 4},
+    {"htstats-key", debug_htstats_key, 3, 4},
+    {"listpack", debug_listpack, 3, 3},
     {"log", debug_log, 3, 3},
     {"object", debug_object, 3, 3},
     {"populate", debug_populate, 3, 5},
     {"protocol", debug_protocol, 3, 3},
+    {"quicklist-packed-threshold", debug_quicklist_packed_threshold, 3, 3},
     {"set-active-expire", debug_set_active_expire, 3, 3},
     {"sleep", debug_sleep, 3, 3},
     {"stringmatch-len", debug_stringmatch_len, 4, 4},

@@ -6,6 +6,11 @@
 
 #define DEBUG_DIGEST_SIZE 20
 
+/* What a key looks like inside: DEBUG OBJECT, DEBUG LISTPACK, DEBUG HTSTATS-KEY. */
+void debug_object(struct call *c);
+void debug_listpack(struct call *c);
+void debug_htstats_key(struct call *c);
+
 /* A digest of all keys, values and databases, whatever the order of keys and the number of shards:
  * of the same data the same that Redis's DEBUG DIGEST gives. All zero where there are no keys. */
 void debug_digest(struct call *c, unsigned char digest[DEBUG_DIGEST_SIZE]);

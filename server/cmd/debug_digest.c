@@ -3,16 +3,25 @@
  * The construction is Redis's, so that a Lasca can be compared with a Redis. Two operations on a
  * 20-byte digest, SHA-1 in both: *adding* data exclusive-ors its hash, which forgets the order;
  * *mixing* data adds it, then hashes the digest itself, which keeps the order. A value mixes its
- * type and its parts in order, and adds a fixed text where the key expires; a key's digest starts
- * with its name and is added to the whole; before a database's keys, its number is mixed in.
+ * type, then mixes its parts where they have an order (strings, lists, streams) and adds them where
+ * they have none; a part of several (a field and its value) first makes a digest of its own by
+ * mixing. A fixed text is added where the key expires. A key's digest starts with its name and is
+ * added to the whole; before a database's keys, its number is mixed in.
  *
  * SHA-1 is FIPS 180-4's. Nothing here needs it to be hard to collide. */
 #include <arpa/inet.h>
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 #include "proto/number.h"
 #include "server/cmd/debug.h"
 #include "shard/db.h"
+#include "shard/type/hash.h"
+#include "shard/type/list.h"
+#include "shard/type/set.h"
+#include "shard/type/stream.h"
+#include "shard/type/zset.h"
 
 /* ---- SHA-1 ---- */
 
@@ -111,12 +120,113 @@ static void mix_number(unsigned char digest[DEBUG_DIGEST_SIZE], uint32_t number)
 
 /* ---- Values, keys, databases ---- */
 
+static void mix_list(unsigned char digest[DEBUG_DIGEST_SIZE], const struct value *v)
+{
+    char scratch[NUMBER_INTEGER_SIZE_MAX];
+    struct list_cursor at;
+    list_cursor_start(&at, v, 0, false);
+    for (; !list_cursor_ended(&at); list_cursor_next(&at))
+        mix(digest, list_cursor_text(&at, scratch));
+    list_cursor_stop(&at);
+}
+
+static void add_set(unsigned char digest[DEBUG_DIGEST_SIZE], const struct value *v)
+{
+    char scratch[NUMBER_INTEGER_SIZE_MAX];
+    struct set_walk w;
+    struct set_member m;
+    set_walk_start(&w, v);
+    while (set_walk_next(&w, &m))
+        add(digest, set_member_text(&m, scratch));
+}
+
+/* Adds the digest of a part. */
+static void add_digest(unsigned char digest[DEBUG_DIGEST_SIZE],
+                       const unsigned char part[DEBUG_DIGEST_SIZE])
+{
+    add(digest, (struct slice){(const char *)part, DEBUG_DIGEST_SIZE});
+}
+
+static void add_zset(unsigned char digest[DEBUG_DIGEST_SIZE], const struct value *v)
+{
+    struct zset_walk w;
+    struct slice member;
+    double score;
+    zset_walk_start(&w, v, 0, false);
+    while (zset_walk_next(&w, &member, &score)) {
+        unsigned char part[DEBUG_DIGEST_SIZE] = {0};
+        char text[NUMBER_DOUBLE_SIZE_MAX];
+        mix(part, member);
+        mix(part, (struct slice){text, number_format_double(text, score)});
+        add_digest(digest, part);
+    }
+}
+
+static void add_field(void *context, const struct hash_pair *pair)
+{
+    unsigned char part[DEBUG_DIGEST_SIZE] = {0};
+    mix(part, pair->field);
+    mix(part, pair->value);
+    if (pair->expires_ms != HASH_NO_EXPIRY)
+        add(part, SLICE("!!hexpire!!"));
+    add_digest(context, part);
+}
+
+static void mix_stream(unsigned char digest[DEBUG_DIGEST_SIZE], const struct value *v)
+{
+    struct stream_walk w;
+    struct stream_id id;
+    uint32_t pairs;
+    stream_walk_start(&w, stream_of(v), STREAM_ID_MIN, STREAM_ID_MAX, false);
+    while (stream_walk_next(&w, &id, &pairs)) {
+        char text[STREAM_ID_SIZE_MAX + 1];
+        int size = snprintf(text, sizeof(text), "%" PRIu64 ".%" PRIu64, id.ms, id.seq);
+        mix(digest, (struct slice){text, (size_t)size});
+        while (pairs--) {
+            struct slice field, value;
+            stream_walk_field(&w, &field, &value);
+            mix(digest, field);
+            mix(digest, value);
+        }
+    }
+}
+
+static void mix_collection(unsigned char digest[DEBUG_DIGEST_SIZE], const struct place *p)
+{
+    struct value v = db_value(p, entry_type(p->entry));
+    switch (v.type) {
+    case TYPE_LIST:
+        mix_list(digest, &v);
+        return;
+    case TYPE_SET:
+        add_set(digest, &v);
+        return;
+    case TYPE_ZSET:
+        add_zset(digest, &v);
+        return;
+    case TYPE_HASH:
+        hash_each(&v, p->shard->now_ms, add_field, digest);
+        return;
+    default:
+        assert(v.type == TYPE_STREAM);
+        mix_stream(digest, &v);
+    }
+}
+
+/* Redis's number of the type: its streams come after a type for modules. */
+static uint32_t type_number(unsigned type)
+{
+    return type == TYPE_STREAM ? TYPE_STREAM + 1 : type;
+}
+
 static void mix_value(unsigned char digest[DEBUG_DIGEST_SIZE], const struct place *p)
 {
     char scratch[NUMBER_INTEGER_SIZE_MAX];
-    assert(db_is_string(p));
-    mix_number(digest, TYPE_STRING);
-    mix(digest, db_string(p, scratch));
+    mix_number(digest, type_number(entry_type(p->entry)));
+    if (db_is_string(p))
+        mix(digest, db_string(p, scratch));
+    else
+        mix_collection(digest, p);
     if (db_expiry(p) != DB_NO_EXPIRY)
         add(digest, SLICE("!!expire!!"));
 }

@@ -4,9 +4,9 @@
     session_fuzz.py --seconds 60 --seed 7 --server build/lasca-server --shards 3 --backend epoll
 
 It starts the server (best one with sanitizers), asks COMMAND and COMMAND DOCS what there is, and
-sends requests made from the rows: right ones and broken ones, in pipelines cut into random pieces,
-on connections that end in every way a connection can end. Meanwhile a checker keeps reading back
-data of its own, in a database that no fuzzed request selects.
+sends requests made from the rows (session_requests.py): right ones and broken ones, in pipelines
+cut into random pieces, on connections that end in every way a connection can end. Meanwhile a
+checker keeps reading back data of its own, in a database that no fuzzed request selects.
 
 A finding is: the server ends or a sanitizer speaks; a reply that is not RESP; more or fewer replies
 than requests on a connection that sent whole requests; a reply with another request's content; data
@@ -18,6 +18,7 @@ how the workers' episodes interleave is up to the scheduler.
 """
 
 import argparse
+import collections
 import multiprocessing
 import os
 import random
@@ -33,64 +34,15 @@ sys.path.insert(0, os.path.join(ROOT, "test", "integration"))
 
 import harness  # noqa: E402
 from harness import encode  # noqa: E402
+from session_requests import (  # noqa: E402
+    BULK_MAX, CHECKED_DB, DISORDERING, PASSWORD, Generator, read_rows)
 
 STUCK_SECONDS = 10
 WORKERS = 6
 FORK = multiprocessing.get_context("fork")
-CHECKED_DB = 15
-PASSWORD = b"fuzz-pass"
-BULK_MAX = 4 << 20  # keeps SETRANGE and SETBIT from making half a gigabyte
 READ_SIZE = 1 << 16
 KEPT_REQUESTS = 12
-
-# Commands that end or stop the server, change what other connections get, or answer with other
-# than one reply. Those of RESTRICTED are sent in forms that do no harm.
-EXCLUDED = {
-    "shutdown", "flushall", "swapdb", "monitor", "sync", "psync", "replconf", "replicaof",
-    "slaveof", "failover", "wait", "waitaof", "migrate", "cluster", "save", "bgsave",
-    "bgrewriteaof", "acl", "module", "latency", "subscribe", "psubscribe", "ssubscribe",
-    "unsubscribe", "punsubscribe", "sunsubscribe", "quit", "auth", "hello", "reset", "select"}
-EXCLUDED_SUBCOMMANDS = {
-    "client|kill", "client|pause", "client|reply", "client|tracking", "client|caching",
-    "config|set", "config|rewrite", "script|kill", "function|kill"}
-EXCLUDED_FLAGS = {"blocking", "pubsub"}
-
-EDGE_NUMBERS = [
-    b"0", b"1", b"-1", b"2", b"7", b"8", b"63", b"64", b"100", b"-100", b"255", b"1000", b"65535",
-    b"65536", b"2147483647", b"-2147483648", b"4294967295", b"4294967296", b"9223372036854775807",
-    b"-9223372036854775808", b"9223372036854775808", b"18446744073709551616", b"-0", b"+1", b"01",
-    b" 1", b"1 ", b"", b"1e3", b"0x10", b"nan", b"inf", b"-inf", b"1.5", b"3.0e-10", b"1e308",
-    b"1e4932", b"abc", b"1\x00", b"536870911", b"4294967294", b"1700000000", b"1700000000000"]
-PATTERNS = [b"*", b"k*", b"*[0-9]", b"?", b"[", b"[^a]*", b"\\", b"a*b*c*d*", b"*" * 60, b"h[a-",
-            b"\\*", b"", b"*\x00*"]
-FIXED_REQUESTS = [
-    [b"CONFIG", b"SET", b"maxmemory-policy", b"allkeys-lfu"],
-    [b"CONFIG", b"SET", b"maxmemory-policy", b"noeviction"],
-    [b"CONFIG", b"SET", b"lfu-log-factor", b"5"],
-    [b"CONFIG", b"SET", b"active-expire-effort", b"10"],
-    [b"CONFIG", b"SET", b"no-such-option", b"x"],
-    [b"CONFIG", b"SET", b"maxmemory-policy", b"nonsense"],
-    [b"CLIENT", b"PAUSE", b"20"], [b"CLIENT", b"PAUSE", b"30", b"WRITE"],
-    [b"CLIENT", b"PAUSE", b"-1"], [b"CLIENT", b"PAUSE", b"x"],
-    [b"CLIENT", b"KILL", b"ID", b"999999999"], [b"CLIENT", b"KILL", b"1.2.3.4:5"],
-    [b"CLIENT", b"KILL", b"ID", b"x"], [b"CLIENT", b"KILL", b"TYPE", b"pubsub"],
-    [b"DEBUG", b"SLEEP", b"0.002"], [b"DEBUG", b"DIGEST"], [b"DEBUG", b"HTSTATS", b"0"],
-    [b"DEBUG", b"OBJECT", b"k1"], [b"DEBUG", b"DIGEST-VALUE", b"k1", b"k2", b"{t}1"],
-    [b"DEBUG", b"ERROR", b"one\r\ntwo\x00three"], [b"DEBUG", b"SET-ACTIVE-EXPIRE", b"0"],
-    [b"DEBUG", b"SET-ACTIVE-EXPIRE", b"1"], [b"DEBUG", b"PROTOCOL", b"map"],
-    [b"DEBUG", b"PROTOCOL", b"bignum"], [b"DEBUG", b"PROTOCOL", b"verbatim"], [b"DEBUG", b"HELP"],
-    [b"SELECT", b"1"], [b"SELECT", b"14"], [b"SELECT", b"0"], [b"SELECT", b"16"],
-    [b"SELECT", b"-1"], [b"SELECT", b"x"], [b"SWAPDB", b"3", b"4"], [b"SWAPDB", b"0", b"99"],
-    [b"AUTH"], [b"AUTH", b"default", PASSWORD], [b"AUTH", b"a", b"b", b"c"],
-    [b"HELLO"], [b"HELLO", b"4"], [b"HELLO", b"2"], [b"HELLO", b"3"],
-    [b"HELLO", b"3", b"SETNAME", b"bad name"], [b"HELLO", b"3", b"SETNAME"],
-    [b"FLUSHDB", b"SYNC"], [b"FLUSHDB", b"nonsense"], [b"NOSUCHCOMMAND"],
-    [b"nosuch\r\ncommand", b"\x00" * 200], [b"", b""], [b"CLIENT"], [b"OBJECT"], [b"COMMAND"],
-    [b"X" * 5000, b"Y" * 5000]]
-TALKATIVE = {b"command", b"info", b"keys", b"client", b"config"}
 RESP3_MARKS = {b"%", b"~", b"_", b"#", b",", b"(", b"=", b"|", b">", b"!"}
-DISORDERING = {b"select", b"swapdb", b"auth", b"hello"}
-
 
 class Finding(Exception):
     """What the fuzzer is for."""
@@ -216,188 +168,6 @@ class Replies:
         return (value,)
 
 
-# ---- requests ----
-
-class Row:
-    """A command, or a subcommand."""
-
-    def __init__(self, words, arity, flags, arguments):
-        self.words = words
-        self.arity = arity
-        self.flags = flags
-        self.arguments = arguments
-
-
-def _pairs(flat):
-    return dict(zip(flat[::2], flat[1::2])) if flat else {}
-
-
-def _argument(flat):
-    """One of COMMAND DOCS' arguments, which RESP2 gives as a flat array."""
-    argument = _pairs(flat)
-    argument[b"arguments"] = [_argument(a) for a in argument.get(b"arguments", [])]
-    argument[b"flags"] = {f.lstrip(b"+") for f in argument.get(b"flags", [])}
-    return argument
-
-
-def _usable(name, flags):
-    return (name not in EXCLUDED and name not in EXCLUDED_SUBCOMMANDS and name != "debug"
-            and not flags & EXCLUDED_FLAGS)
-
-
-def read_rows(ask):
-    """All rows of the server that may be fuzzed. `ask` sends a request and returns the reply."""
-    docs = _pairs(ask(b"COMMAND", b"DOCS"))
-    rows = []
-
-    def add(info, doc):
-        name = info[0].decode()
-        flags = {flag.lstrip(b"+").decode() for flag in info[2]}
-        words = [word.encode() for word in name.split("|")]
-        subcommands = info[9] if len(info) > 9 else []
-        doc = _pairs(doc)
-        if subcommands:
-            sub_docs = _pairs(doc.get(b"subcommands", []))
-            for sub in subcommands:
-                add(sub, sub_docs.get(sub[0], []))
-        elif _usable(name, flags) and words[0].decode() not in EXCLUDED:
-            arguments = [_argument(a) for a in doc.get(b"arguments", [])]
-            rows.append(Row(words, int(info[1].lstrip(b":")), flags, arguments))
-
-    for info in ask(b"COMMAND"):
-        add(info, docs.get(info[0], []))
-    return rows
-
-
-class Generator:
-    """Requests of one episode."""
-
-    def __init__(self, rng, rows):
-        self.rng = rng
-        self.rows = rows
-
-    def key(self):
-        kind = self.rng.random()
-        if kind < 0.75:
-            return b"k%d" % self.rng.randrange(60)
-        if kind < 0.9:
-            return b"{t}%d" % self.rng.randrange(20)
-        if kind < 0.95:
-            return self.rng.choice([b"", b"{", b"{}", b"{}a", b"a{b", b"\x00", b"a b", b"k\r\n"])
-        return self.rng.randbytes(self.rng.randrange(1, 300))
-
-    def value(self):
-        kind = self.rng.random()
-        if kind < 0.35:
-            return self.rng.choice(EDGE_NUMBERS)
-        if kind < 0.7:
-            return self.rng.randbytes(self.rng.randrange(0, 40))
-        if kind < 0.95:
-            return b"v" * self.rng.randrange(0, 3000)
-        return self.rng.randbytes(16) * self.rng.randrange(1, 8000)
-
-    def number(self):
-        if self.rng.random() < 0.5:
-            return b"%d" % self.rng.randrange(-5, 200)
-        return self.rng.choice(EDGE_NUMBERS)
-
-    def _leaf(self, argument):
-        kind = argument.get(b"type")
-        if kind == b"key":
-            return self.key()
-        if kind in (b"integer", b"double", b"unix-time"):
-            return self.number()
-        if kind == b"pattern":
-            return self.rng.choice(PATTERNS)
-        return self.value()
-
-    def _once(self, argument):
-        kind = argument.get(b"type")
-        if kind == b"pure-token":
-            return [argument.get(b"token", b"")]
-        if kind == b"oneof" and argument[b"arguments"]:
-            words = self.argument(self.rng.choice(argument[b"arguments"]), required=True)
-        elif kind == b"block":
-            words = [w for inner in argument[b"arguments"] for w in self.argument(inner)]
-        else:
-            words = [self._leaf(argument)]
-        return words
-
-    def argument(self, argument, required=False):
-        flags = argument[b"flags"]
-        if b"optional" in flags and not required and self.rng.random() < 0.5:
-            return []
-        times = 1
-        if b"multiple" in flags:
-            times = self.rng.choice([1, 1, 2, 3, 5, 20] + [1000] * (self.rng.random() < 0.02))
-        token = argument.get(b"token") if argument.get(b"type") != b"pure-token" else None
-        words = []
-        for i in range(times):
-            if token is not None and (i == 0 or b"multiple_token" in flags):
-                words.append(token)
-            words += self._once(argument)
-        return words
-
-    def _break(self, words):
-        """Makes a request wrong, or makes one that is wrong nearly right."""
-        how = self.rng.randrange(7)
-        at = self.rng.randrange(len(words))
-        if how == 0:
-            del words[at]
-        elif how == 1:
-            words.insert(at, self.value())
-        elif how == 2:
-            words[at] = self.number()
-        elif how == 3:
-            words += words[1:]
-        elif how == 4 and len(words) > 3:
-            tail = words[2:]
-            self.rng.shuffle(tail)
-            words[2:] = tail
-        elif how == 5:
-            words[at] = b""
-        else:
-            words[at] = self.value()
-        return words
-
-    def _from_row(self):
-        row = self.rng.choice(self.rows)
-        if row.words[0] in TALKATIVE and self.rng.random() < 0.8:
-            row = self.rng.choice(self.rows)
-        tail = [w for argument in row.arguments for w in self.argument(argument)]
-        if self.rng.random() < 0.1:
-            tail = [self.value() for _ in range(self.rng.randrange(0, 6))]
-        if tail and self.rng.random() < 0.3:
-            tail = self._break([b"-"] + tail)[1:]
-        names = [self._case(word) for word in row.words]
-        if names[0].lower() in (b"move", b"copy"):
-            tail = [b"14" if word.strip() == b"%d" % CHECKED_DB else word for word in tail]
-        return names + tail
-
-    def _case(self, word):
-        return word.upper() if self.rng.random() < 0.5 else word
-
-    def request(self, ordered=False):
-        """A request that is answered with exactly one reply. `ordered`: one that leaves the
-        connection's database alone."""
-        while True:
-            words = self._from_row() if self.rng.random() < 0.92 \
-                else list(self.rng.choice(FIXED_REQUESTS))
-            if words and not (ordered and words[0].lower() in DISORDERING):
-                return words
-
-    def bytes_of(self, words):
-        """As an array, or inline where that can say the same."""
-        if self.rng.random() < 0.1 and sum(map(len, words)) < 10000 and words[0]:
-            return b" ".join(quote(word) for word in words) + \
-                self.rng.choice([b"\r\n", b"\n"])
-        return encode(*words)
-
-
-def quote(word):
-    return b'"' + b"".join(b"\\x%02x" % c for c in word) + b'"'
-
-
 # ---- episodes ----
 
 class Episode:
@@ -416,6 +186,7 @@ class Episode:
         self.open_ended = False  # any number of replies may follow those expected
         self.replies = Replies()
         self.received = 0
+        self.last_replies = collections.deque(maxlen=KEPT_REQUESTS // 2)
         self.socket = None
 
     # What is sent.
@@ -552,6 +323,7 @@ class Episode:
 
     def take(self, data):
         for reply in self.replies.feed(data):
+            self.last_replies.append(reply)
             if self.received >= len(self.expected) and not self.open_ended:
                 raise Finding(f"a reply too many: {reply!r:.200}")
             check = self.expected[self.received] if self.received < len(self.expected) else None
@@ -623,6 +395,7 @@ class Episode:
         start = max(0, self.received - KEPT_REQUESTS // 2)
         lines = [f"  episode {self.name}, from request {start}:"]
         lines += [f"    {words!r:.200}" for words in self.requests[start:start + KEPT_REQUESTS]]
+        lines += ["  the last replies:"] + [f"    {reply!r:.200}" for reply in self.last_replies]
         return "\n".join(lines)
 
     # The kinds of lives.
@@ -634,6 +407,7 @@ class Episode:
         self.rng.choice([self.socket.close, self.abort])()
 
     def live_half_closed(self):
+        self.generator.may_wait = False  # that would end where the peer seems gone
         self.fill()
         if not self.exchange(until_closed=True, half_close=True):
             return

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 import rows
+import types_load
 
 # The bars that Lasca is held to.
 CPU_RATIO_MAX = {1: 0.85, 10: 0.60, 50: 0.45}
@@ -151,4 +152,28 @@ def idle_table(idle, seconds):
     table.rows.append(["RSS, MB", f"{redis['rss_bytes'] / 1e6:.1f}",
                        f"{lasca['rss_bytes'] / 1e6:.1f}", f"{EMPTY_RSS_MAX / 1e6:.0f}",
                        _verdict(lasca["rss_bytes"], EMPTY_RSS_MAX)])
+    return table
+
+
+def types_table(samples):
+    title = "Data types, one shard: CPU us a command"
+    table = Table(title, 2, ["command", "pipeline", "redis", "lasca", "ratio", "bar", ""])
+    for step in types_load.STEPS:
+        for pipeline, servers in samples[step.name].items():
+            redis, lasca = servers["redis"], servers["lasca-1"]
+            ratio = median(b / a for a, b in zip(redis, lasca))
+            bar = step.bars[pipeline]
+            table.rows.append([step.name if pipeline == 1 else "", str(pipeline), _spread(redis),
+                               _spread(lasca), _ratio(ratio), f"{bar:.2f}", _verdict(ratio, bar)])
+    return table
+
+
+def collections_table(figures):
+    table = Table("Collections: bytes of RSS an element", 1,
+                  ["", "redis", "lasca", "ratio", "bar", ""])
+    for shape in types_load.collections():
+        redis, lasca = figures[shape.name]["redis"], figures[shape.name]["lasca-1"]
+        row = [shape.name, f"{redis:.1f}", f"{lasca:.1f}", _ratio(lasca / redis)]
+        row += [f"{shape.bar:.2f}", _verdict(lasca / redis, shape.bar)] if shape.bar else ["", ""]
+        table.rows.append(row)
     return table

@@ -228,7 +228,6 @@ _STREAM = [
     lambda rng, key: ["XDEL", key, *_some(rng, _IDS[:11])],
     lambda rng, key: ["XTRIM", key, *(lambda o: [o[0], *rng.choice([[], ["="]]),
                                                  rng.choice(o[1])])(rng.choice(_TRIM))],
-    lambda rng, key: ["XSETID", key, rng.choice(_IDS)],
     lambda rng, key: ["XGROUP", "CREATE", key, rng.choice(_GROUPS),
                       rng.choice(["$", "0", "1-1", "abc"]), *_options(rng, ["MKSTREAM"])],
     lambda rng, key: ["XGROUP", "SETID", key, rng.choice(_GROUPS), rng.choice(["$", "0", "2-2"])],

@@ -189,7 +189,7 @@ static bool read_claim_integer(struct call *c, uint32_t arg, const char *option,
     return false;
 }
 
-/* Clients may compute a time by clocks of their own: one that cannot be is taken for now. */
+/* Clients may compute a time by clocks of their own: one that cannot be counts as this moment. */
 static int64_t clamp_time(int64_t time_ms, int64_t now_ms)
 {
     return time_ms < 0 || time_ms > now_ms ? now_ms : time_ms;

@@ -26,7 +26,7 @@ bool hash_fields_read(struct call *c, uint32_t at, const char *count_error, uint
         return false;
     }
     int64_t count;
-    if (!number_parse_integer(c->argv[at + 1], &count) || count < 1) {
+    if (at + 1 == c->argc || !number_parse_integer(c->argv[at + 1], &count) || count < 1) {
         reply_error(&c->reply, "ERR %s", count_error);
         return false;
     }

@@ -220,3 +220,11 @@ Test(hash_expire_cmd, the_sweep_takes_due_fields_and_emptied_keys)
     cr_expect_eq(swept_fields(), 50 * 4 + 3000);
     expect("DBSIZE", ":50\r\n");
 }
+
+Test(hash_expire_cmd, nothing_behind_the_last_argument_is_read)
+{
+    const struct slice argv[] = {SLICE("HGETEX"), SLICE("h"), SLICE("EX"), SLICE("5"),
+                                 SLICE("FIELDS"), SLICE("7")};
+    const char *got = world_run_args(&world, argv, 5);
+    cr_expect_str_eq(got, "-ERR Number of fields must be a positive integer\r\n", "%s", got);
+}

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -205,6 +206,12 @@ void ring_send(struct ring *r, struct conn *c, const char *data, size_t size)
     r->ops->send(r, c);
 }
 
+size_t ring_send_now(const struct conn *c, const char *data, size_t size)
+{
+    ssize_t sent = send(c->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return sent > 0 ? (size_t)sent : 0;
+}
+
 void ring_close(struct ring *r, struct conn *c)
 {
     assert_open(r, c);
@@ -216,6 +223,18 @@ unsigned ring_poll(struct ring *r, int64_t timeout_us)
     assert_owner(r);
     r->call_count = 0;
     return r->ops->poll(r, timeout_us);
+}
+
+void ring_hold(struct ring *r)
+{
+    assert_owner(r);
+    r->ops->hold(r);
+}
+
+void ring_let_go(struct ring *r)
+{
+    assert_owner(r);
+    r->ops->let_go(r);
 }
 
 void ring_wake(struct ring *r)

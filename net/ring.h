@@ -77,9 +77,17 @@ static inline bool ring_sending(const struct conn *c)
 {
     return c->send_data != NULL;
 }
+/* Hands the kernel as many of the bytes as it takes at once; returns how many, 0 on an error too.
+ * Any thread, where it is certain that the owner touches the conn neither now nor before this has
+ * returned, has no send in flight and has not begun to close it: the ring does not learn of it. */
+size_t ring_send_now(const struct conn *c, const char *data, size_t size);
 /* Closes the connection, cutting off a send in flight (`sent` is not called for it any more). */
 void ring_close(struct ring *r, struct conn *c);
 
+/* Between the two, bytes given to `received` before ring_hold stay good over further calls of
+ * ring_poll; those given since are good until ring_let_go. */
+void ring_hold(struct ring *r);
+void ring_let_go(struct ring *r);
 /* Submits what is waiting, waits up to timeout_us for something to happen (0: not at all,
  * negative: without bound), and tells the handler. Skips the kernel where there is nothing to
  * submit, to reap or to wait for. Returns the number of handler calls made. */

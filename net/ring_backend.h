@@ -23,6 +23,8 @@ struct ring_ops {
     void (*send)(struct ring *r, struct conn *c);
     void (*close)(struct ring *r, struct conn *c);
     unsigned (*poll)(struct ring *r, int64_t timeout_us);
+    void (*hold)(struct ring *r);
+    void (*let_go)(struct ring *r);
 };
 
 struct ring_listener {

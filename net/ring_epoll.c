@@ -53,6 +53,7 @@ struct epoll_ring {
     unsigned slot_count;
     unsigned slot_size;
     unsigned slots_used; /* in this ring_poll */
+    unsigned slots_held; /* ... of those before, held */
     struct conn_list agenda;
     struct conn_list served; /* had a turn, and go to the agenda's end */
     struct conn_list closed;
@@ -299,7 +300,7 @@ static int wait_for_events(struct epoll_ring *e, int64_t timeout_us)
 static unsigned epoll_poll(struct ring *r, int64_t timeout_us)
 {
     struct epoll_ring *e = epoll_of(r);
-    e->slots_used = 0;
+    e->slots_used = e->slots_held;
     ring_tell_closed(r, &e->closed);
     agenda_work(e);
     timeout_us = ring_tend_listeners(r, timeout_us);
@@ -310,6 +311,18 @@ static unsigned epoll_poll(struct ring *r, int64_t timeout_us)
         note_event(e, &e->events[i]);
     agenda_work(e);
     return r->call_count;
+}
+
+static void epoll_hold(struct ring *r)
+{
+    epoll_of(r)->slots_held = epoll_of(r)->slots_used;
+}
+
+static void epoll_let_go(struct ring *r)
+{
+    struct epoll_ring *e = epoll_of(r);
+    e->slots_used = e->slots_held;
+    e->slots_held = 0;
 }
 
 /* ---- setting up ---- */
@@ -344,6 +357,8 @@ static const struct ring_ops epoll_ops = {
     .send = epoll_send,
     .close = epoll_close,
     .poll = epoll_poll,
+    .hold = epoll_hold,
+    .let_go = epoll_let_go,
 };
 
 struct ring *ring_epoll_create(const struct ring_options *options)

@@ -65,6 +65,7 @@ struct uring {
     unsigned window;     /* buffers 0..window-1 circulate */
     bool ran_out;        /* the window was too small */
     unsigned used_count; /* of `used`: buffers whose bytes the user may still read */
+    unsigned held_count; /* ... of these, those that stay over further polls */
     uint16_t *used;
     struct conn_list hungry;
     struct conn_list fed;
@@ -222,9 +223,8 @@ static void buffer_provide(struct uring *u, unsigned index, unsigned offset)
 static void buffers_return(struct uring *u)
 {
     unsigned count = 0;
-    for (; count < u->used_count; count++)
-        buffer_provide(u, u->used[count], count);
-    u->used_count = 0;
+    while (u->used_count > u->held_count)
+        buffer_provide(u, u->used[--u->used_count], count++);
     if (u->ran_out) {
         unsigned wider = u->window * 2 < u->buffer_count ? u->window * 2 : u->buffer_count;
         while (u->window < wider)
@@ -233,6 +233,18 @@ static void buffers_return(struct uring *u)
     }
     if (count > 0)
         io_uring_buf_ring_advance(u->buffer_ring, count);
+}
+
+static void uring_hold(struct ring *r)
+{
+    uring_of(r)->held_count = uring_of(r)->used_count;
+}
+
+static void uring_let_go(struct ring *r)
+{
+    struct uring *u = uring_of(r);
+    buffers_return(u);
+    u->held_count = 0;
 }
 
 static const char *buffer_take(struct uring *u, uint32_t cqe_flags)
@@ -483,6 +495,8 @@ static const struct ring_ops uring_ops = {
     .send = uring_send,
     .close = uring_close,
     .poll = uring_poll,
+    .hold = uring_hold,
+    .let_go = uring_let_go,
 };
 
 struct ring *ring_uring_create(const struct ring_options *options)

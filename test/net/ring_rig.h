@@ -34,6 +34,7 @@ struct rig_conn {
     struct rig *rig;
     struct rig_bytes bytes;    /* received, and not yet echoed */
     struct rig_bytes outgoing; /* with the ring */
+    const char *last_data;     /* of the last call of `received` */
     size_t received_size;
     unsigned received_count;
     unsigned end_count; /* calls of `received` with size 0 */
@@ -97,6 +98,7 @@ static inline void rig_received(void *context, struct conn *c, const char *data,
     cr_assert_eq(s->closed_count, 0);
     s->received_count++;
     s->received_size += size;
+    s->last_data = data;
     if (size == 0) {
         s->end_count++;
         return;

@@ -321,3 +321,26 @@ RING_TEST(ring, unlisten_refuses_newcomers_and_keeps_the_rest)
     close(fd);
     rig_destroy(rig);
 }
+
+RING_TEST(ring, bytes_that_are_held_stay_over_further_polls)
+{
+    struct rig *rig = rig_create(backend, 16, 4096);
+    struct rig_conn *s = &rig->conns[0];
+    int fd = rig_client(rig);
+    rig_write(fd, "held", 4);
+    rig_poll_until(rig, s->received_size == 4);
+    const char *held = s->last_data;
+    ring_hold(rig->ring);
+    for (size_t i = 1; i <= 40; i++) {
+        rig_write(fd, "more", 4);
+        rig_poll_until(rig, s->received_size == 4 + i * 4);
+        cr_assert_arr_eq(held, "held", 4);
+        /* Each round gives back what it took, and holds the rest anew. */
+        ring_let_go(rig->ring);
+        cr_assert_arr_eq(held, "held", 4);
+        ring_hold(rig->ring);
+    }
+    ring_let_go(rig->ring);
+    close(fd);
+    rig_destroy(rig);
+}

@@ -74,6 +74,8 @@ bool glob_match(struct slice pattern, struct slice text, bool ignore_case)
     const char *t = text.data, *text_end = text.data + text.size;
     const char *after_star = NULL, *star_text = NULL;
     uint32_t star_runs = 0;
+    if (text.size == 0)
+        return pattern.size == 0; /* as in Redis, where not even a star matches nothing at all */
     while (t < text_end) {
         if (p < pattern_end && *p == '*') {
             while (p < pattern_end && *p == '*')

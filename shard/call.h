@@ -53,7 +53,14 @@ struct call {
     bool first_key_hashed;
     bool no_touch;                /* CLIENT NO-TOUCH: reads leave LRU and LFU alone */
     struct session *session;      /* the caller's; away from its home core only its id is read */
+    uint64_t client;              /* its id; 0: not a client's */
+    uint64_t track;               /* who is to be left with the keys that it reads (track_client);
+                                   * 0: nobody */
+    bool flushed;                 /* the body has flushed databases, and nothing is tracked now */
+    bool strayed;                 /* a script needs more shards than were at hand, and was taken
+                                   * back: there is no reply, it is to run with all */
     bool may_wait;                /* a command may block: not within a transaction or a script */
+    bool in_script;               /* a script or a function has called it */
     bool repeated;                /* run again, for a key that it waits for */
     struct call_wait wait;
 

@@ -10,7 +10,11 @@
 #include <stdint.h>
 
 struct call;
+struct core_mask;
+struct session;
+struct slice;
 struct split_parts;
+struct undo_command;
 
 enum command_route {
     ROUTE_SESSION, /* on the connection's home core, not on data */
@@ -55,6 +59,9 @@ enum command_split {
 #define CMD_ALLOW_BUSY (1u << 18)
 #define CMD_SENTINEL (1u << 19)
 #define CMD_NO_MANDATORY_KEYS (1u << 20)
+#define CMD_PARSED_APART (1u << 23) /* ours, filled by the registry: a pipeline is not parsed past
+                                    * it without a look at it (MULTI, scripts, what blocks) */
+#define CMD_FOR_LISTENERS (1u << 24) /* ours: a subscribed RESP2 client may use it */
 #define CMD_BLOCK_OPTION (1u << 25) /* ours: blocks only where an argument is BLOCK */
 #define CMD_ANY_KEY (1u << 26)     /* ours: blocks, and any one of its keys can end the wait */
 #define CMD_PATTERN_KEYS (1u << 27) /* ours: CROSS; a '*' in an argument names further keys, on any
@@ -135,6 +142,10 @@ struct command {
     uint32_t acl;
     struct key_spec keys[KEY_SPECS_MAX];
     void (*merge)(struct call *c, const struct split_parts *parts); /* SPLIT_MERGE */
+    /* Says which shards it needs, where its keys alone do not (EXEC, EVAL, PUBLISH); or NULL. None:
+     * the home core's. At home, in the gather step. */
+    void (*reach)(struct session *s, const struct slice *argv, uint32_t argc,
+                  struct core_mask *mask);
     const char *group;      /* "string", "generic", ... as COMMAND DOCS says it */
     const char *since;      /* Redis version */
     const char *complexity;
@@ -148,6 +159,7 @@ struct command {
     /* Filled by the registry. */
     const struct command *parent;
     const char *full_name; /* "client|list" */
+    const struct undo_command *undo; /* of one that writes: how undo notes it; NULL: whole keys */
     uint16_t id;           /* index of its statistics */
     uint16_t subcommand_count;
     int16_t first_key, last_key, key_step; /* Redis's triple; 0, 0, 0 without keys */

@@ -120,16 +120,19 @@ static inline struct place find(const struct call *c, struct slice key, uint32_t
     if (e) {
         p.entry = e;
         p.at = table_probe_place(&probe);
-        if (__builtin_expect(entry_expired(e, c->now_ms), 0))
+        if (__builtin_expect(entry_expired(e, c->now_ms), 0) && !(mode & DB_KEEPS))
             db_expire(&p);
     }
-    if (mode == DB_WRITE && p.entry && p.entry->type != TYPE_STRING) {
+    if ((mode & DB_CHANGES) && p.entry && p.entry->type != TYPE_STRING) {
         struct value v = db_value_of(p.entry);
         p.held = value_memory(&v);
     }
-    if (mode == DB_READ)
+    if (mode & DB_COUNTS) {
         *(p.entry ? &s->stats.hits : &s->stats.misses) += 1;
-    if (p.entry && mode != DB_PEEK && !c->no_touch)
+        if (!p.entry && (mode & DB_TELLS))
+            db_notify(&p, NOTIFY_KEY_MISS, "keymiss");
+    }
+    if (p.entry && (mode & DB_TOUCHES) && !c->no_touch)
         touch(s, p.entry, c->now_ms);
     return p;
 }
@@ -156,6 +159,21 @@ bool db_find_type(struct call *c, uint32_t arg, enum db_mode mode, enum entry_ty
 struct place db_find_key(struct call *c, struct slice key, uint32_t db, enum db_mode mode)
 {
     return find(c, key, db, keyspace_hash(c->keyspace, key), mode);
+}
+
+struct place db_place_as_is(struct shard *s, uint32_t db, struct slice key, uint64_t hash)
+{
+    assert(db < s->keyspace->db_count);
+    struct place p = {
+        .shard = s, .db = &s->dbs[db], .key = key, .hash = hash, .held = DB_HELD_NOW,
+    };
+    p.version = p.db->version;
+    struct table_probe probe;
+    table_probe_start(&probe, &p.db->keys, hash);
+    while ((p.entry = table_probe_next(&probe)) && !slice_equal(entry_key(p.entry), key))
+        continue;
+    p.at = table_probe_place(&probe);
+    return p;
 }
 
 int db_type(const struct shard *s, uint32_t db, struct slice key, int64_t now_ms)
@@ -201,17 +219,45 @@ void db_delete(struct place *p)
     db_delete_as(p, p->shard->keyspace->options.lazy_server_del);
 }
 
+static uint32_t db_index(const struct place *p)
+{
+    return (uint32_t)(p->db - p->shard->dbs);
+}
+
+void db_notify_asked(const struct place *p, const char *name)
+{
+    event_notify(p->shard, db_index(p), p->key, name);
+}
+
 /* Those who wait for a key learn that it is there, or gone. */
 static void tell_waiting(struct place *p)
 {
     struct shard *s = p->shard;
     if (__builtin_expect(s->waits.link_count != 0, 0))
-        wait_signal(s, (uint32_t)(p->db - s->dbs), p->key);
+        wait_signal(s, db_index(p), p->key);
+}
+
+/* The usual case, that nobody asks, is decided before any call. */
+static inline void tell_watching(struct place *p, uint64_t client)
+{
+    struct shard *s = p->shard;
+    if (__builtin_expect(watch_any(&s->watches), 0))
+        watch_touch(s, db_index(p), p->key);
+    if (__builtin_expect(track_any(&s->tracks), 0))
+        track_touch(s, p->key, client);
+}
+
+void db_tell_watching(struct place *p, uint64_t client)
+{
+    tell_watching(p, client);
 }
 
 void db_expire(struct place *p)
 {
+    /* All of this first: the place's key may be the entry's own. */
     tell_waiting(p);
+    db_tell_watching(p, 0);
+    db_notify(p, NOTIFY_EXPIRED, "expired");
     db_delete_as(p, p->shard->keyspace->options.lazy_expire);
     p->shard->stats.expired++;
 }
@@ -219,16 +265,19 @@ void db_expire(struct place *p)
 void db_changed_quietly(struct call *c, struct place *p)
 {
     p->shard->stats.changes++;
+    tell_watching(p, c->client);
 }
 
 void db_changed(struct call *c, struct place *p)
 {
-    db_changed_quietly(c, p);
+    p->shard->stats.changes++;
+    tell_watching(p, c->client);
     tell_waiting(p);
 }
 
 void db_changed_too(struct call *c, struct place *p)
 {
+    tell_watching(p, c->client);
     tell_waiting(p);
 }
 
@@ -283,6 +332,7 @@ void db_clear(struct shard *s, uint32_t db, bool lazy)
     const struct table_type *type = d->keys.type;
     const void *context = d->keys.context;
     wait_signal_db(s, db);
+    watch_touch_db(s, db);
     if (lazy && d->keys.count > GARBAGE_PARTS_MIN)
         garbage_add_keys(s, &d->keys);
     else if (d->keys.count)
@@ -300,6 +350,7 @@ void db_swap(struct shard *s, uint32_t a, uint32_t b)
     assert(da->keys.context == db->keys.context);
     wait_signal_db(s, a);
     wait_signal_db(s, b);
+    watch_touch_swap(s, a, b);
     struct db kept = *da;
     *da = *db;
     *db = kept;

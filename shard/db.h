@@ -14,10 +14,20 @@
 #include "shard/type/entry.h"
 #include "shard/type/value.h"
 
+/* What a look for a key does besides. */
+#define DB_TOUCHES (1u << 0) /* notes an access (LRU, LFU), unless the call says not to */
+#define DB_COUNTS (1u << 1)  /* counts a hit or a miss */
+#define DB_TELLS (1u << 2)   /* notifies of a miss ("keymiss") */
+#define DB_CHANGES (1u << 3) /* the value may be changed */
+#define DB_KEEPS (1u << 4)   /* finds what has expired as well, and leaves it there */
+
 enum db_mode {
-    DB_READ,   /* counts a hit or a miss, touches LRU/LFU unless the call says not to */
-    DB_WRITE,  /* for a command that writes: touches, counts nothing */
-    DB_PEEK,   /* touches and counts nothing (OBJECT, DEBUG, TTL's kin as Redis does) */
+    DB_READ = DB_TOUCHES | DB_COUNTS | DB_TELLS,
+    DB_WRITE = DB_TOUCHES | DB_CHANGES,
+    DB_UPDATE = DB_READ | DB_CHANGES, /* reading that may write all the same (XACK, XREADGROUP) */
+    DB_LOOK = DB_COUNTS,              /* OBJECT */
+    DB_PEEK = 0,                      /* DEBUG */
+    DB_PEEK_AS_IS = DB_KEEPS,         /* DEBUG OBJECT */
 };
 
 struct place {
@@ -110,6 +120,27 @@ void db_changed(struct call *c, struct place *p);
 void db_changed_quietly(struct call *c, struct place *p);
 /* The same as db_changed for the other key of a move, which counts as one change. */
 void db_changed_too(struct call *c, struct place *p);
+
+/* db_notify's other half: the notification was asked for. */
+void db_notify_asked(const struct place *p, const char *name);
+/* Records a keyspace notification, where its class (one NOTIFY_... bit of event.h) was asked for.
+ * After the change, in the order that Redis has them; the place may be of a key that is gone. */
+static inline __attribute__((always_inline)) void db_notify(const struct place *p, uint32_t class,
+                                                            const char *name)
+{
+    if (__builtin_expect(p->shard->keyspace->options.notify & class, 0))
+        db_notify_asked(p, name);
+}
+/* The same of something taken from a key that was there, and "del" where the key went with it. */
+static inline __attribute__((always_inline)) void db_notify_taken(const struct place *p,
+                                                                  uint32_t class, const char *name)
+{
+    if (__builtin_expect(!p->shard->keyspace->options.notify, 1))
+        return;
+    db_notify(p, class, name);
+    if (!p->entry)
+        db_notify(p, NOTIFY_GENERIC, "del");
+}
 
 /* What OBJECT ENCODING says. */
 const char *db_encoding_name(const struct place *p);

@@ -176,6 +176,7 @@ static void install(struct place *p, struct entry *e)
     } else {
         p->at = table_add(&db->keys, p->hash, e, entry_marked(e));
         p->version = ++db->version;
+        db_notify(p, NOTIFY_NEW, "new");
     }
     db->expiring_count += entry_expires(e);
     db->field_expiring_count += (e->flags & ENTRY_FIELDS_EXPIRE) != 0;
@@ -398,6 +399,14 @@ void db_keep(struct place *p, struct value *v)
     }
 }
 
+bool db_fields_due(const struct entry *e, int64_t now_ms)
+{
+    if (!(e->flags & ENTRY_FIELDS_EXPIRE))
+        return false;
+    struct value v = db_value_of(e);
+    return value_ops_of(v.type)->next_due_ms(&v) < now_ms;
+}
+
 uint64_t db_expire_fields(struct place *p, uint64_t max)
 {
     struct value v = db_value_of(p->entry);
@@ -407,6 +416,13 @@ uint64_t db_expire_fields(struct place *p, uint64_t max)
     p->held = value_memory(&v);
     uint64_t removed = ops->remove_due(&v, p->shard->now_ms, max);
     p->shard->stats.expired_fields += removed;
+    /* Before the hash goes: the place's key is the entry's own. */
+    if (removed) {
+        db_tell_watching(p, 0);
+        db_notify(p, NOTIFY_HASH, "hexpired");
+    }
+    if (value_count(&v) == 0)
+        db_notify(p, NOTIFY_GENERIC, "del");
     db_keep(p, &v);
     return removed;
 }
@@ -503,10 +519,12 @@ void db_set_expiry(struct place *p, int64_t expires_ms)
 
 /* Gives `to` a value of the same bytes in the entry; what lies beside it is shared for the
  * moment. */
-static void take_value(struct place *to, const struct place *from, uint32_t clock)
+static void take_value(struct place *to, const struct entry *e, uint32_t clock)
 {
-    const struct entry *e = from->entry;
     assert(e && e != to->entry);
+    /* As in Redis, where what was there is removed first. */
+    if (to->entry)
+        db_notify(to, NOTIFY_NEW, "new");
     release_old(to);
     struct entry_head head = {
         .clock = clock,
@@ -515,13 +533,13 @@ static void take_value(struct place *to, const struct place *from, uint32_t cloc
         .flags = e->flags,
         .value_size = e->value_size,
     };
-    char *value = shape(to, head, db_expiry(from));
+    char *value = shape(to, head, entry_expires(e) ? entry_expiry(e) : DB_NO_EXPIRY);
     memcpy(value, entry_value(e), entry_value_area(e));
 }
 
 void db_move(struct place *from, struct place *to)
 {
-    take_value(to, from, from->entry->clock);
+    take_value(to, from->entry, from->entry->clock);
     size_t beside = held_beside(from->entry);
     from->shard->block_bytes -= beside;
     to->shard->block_bytes += beside;
@@ -530,6 +548,20 @@ void db_move(struct place *from, struct place *to)
 
 void db_copy(const struct place *from, struct place *to)
 {
-    take_value(to, from, db_clock_fresh(to->shard));
+    take_value(to, from->entry, db_clock_fresh(to->shard));
     value_duplicate(to->shard, to->entry);
+}
+
+void db_put_entry(struct place *p, const struct entry *was)
+{
+    take_value(p, was, was->clock);
+    p->shard->block_bytes += held_beside(p->entry);
+}
+
+void db_set_aside(struct place *p)
+{
+    p->shard->block_bytes -= held_beside(p->entry);
+    struct entry_head head = {.clock = p->entry->clock, .type = TYPE_STRING};
+    int64_t placeholder = 0;
+    memcpy(shape(p, head, DB_KEEP_EXPIRY), &placeholder, sizeof(placeholder));
 }

@@ -1,4 +1,5 @@
-/* The insides of db.h: what db.c, db_value.c and sweep.c share. No one else includes this.
+/* The insides of db.h: what db.c, db_value.c, garbage.c, sweep.c, undo*.c and watch.c share. No one
+ * else includes this.
  *
  * An entry and its value are freed apart: db_release_value frees what a value holds beside its
  * entry, and only the functions that say so call it. That is how a block changes its owner
@@ -24,6 +25,16 @@ static inline struct table_place db_place_at(struct place *p)
 /* The place of an entry met in the table. Its key is the entry's own. */
 struct place db_place_of(struct shard *s, struct db *db, struct entry *e);
 
+/* Where a key is, one that has expired too; nothing is touched, counted or removed. */
+struct place db_place_as_is(struct shard *s, uint32_t db, struct slice key, uint64_t hash);
+
+/* Gives the place the value, expiry and clock of `was`, a copy of an entry that is in no database.
+ * What the copy has beside it becomes the key's. */
+void db_put_entry(struct place *p, const struct entry *was);
+/* Leaves a string in place of the key's value, which is no longer accounted for: whoever has a copy
+ * of the entry has it. Expiry and clock stay. */
+void db_set_aside(struct place *p);
+
 /* Frees what the value holds beside its entry: a large collection later, where `lazy`. */
 void db_release_value(struct shard *s, struct entry *e, bool lazy);
 /* The value of a collection's entry. */
@@ -35,6 +46,11 @@ static inline struct value db_value_of(const struct entry *e)
 void db_drop(struct place *p);
 /* Removes a key whose time has come, and counts it. */
 void db_expire(struct place *p);
+/* Those who have seen a key, and go by that, learn that it has changed. `client`: who did it, 0:
+ * nobody. */
+void db_tell_watching(struct place *p, uint64_t client);
+/* True where a hash has fields whose time has come. */
+bool db_fields_due(const struct entry *e, int64_t now_ms);
 /* Removes the fields of a hash whose time has come, at most `max`, and the hash with its last one.
  * Returns how many. */
 uint64_t db_expire_fields(struct place *p, uint64_t max);

@@ -20,6 +20,8 @@ struct keyspace_options {
     bool active_expire;          /* the sweep is on (DEBUG SET-ACTIVE-EXPIRE) */
     uint32_t active_expire_effort; /* 1 to 10 */
 
+    uint32_t notify; /* NOTIFY_... classes of event.h; 0 where no notification can go out */
+
     /* Above which a collection leaves its packed encoding: elements, bytes of the longest. */
     uint32_t hash_max_listpack_entries, hash_max_listpack_value;
     uint32_t set_max_listpack_entries, set_max_listpack_value;

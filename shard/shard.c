@@ -24,6 +24,8 @@ void shard_init(struct shard *s, uint32_t index, const struct keyspace *k, uint6
     for (uint32_t i = 0; i < k->db_count; i++)
         table_init(&s->dbs[i].keys, &keys_type, k);
     wait_init(s);
+    watch_init(s);
+    track_init(s);
 }
 
 void shard_deinit(struct shard *s)
@@ -34,6 +36,12 @@ void shard_deinit(struct shard *s)
     }
     garbage_collect(s, UINT64_MAX);
     wait_deinit(s);
+    watch_deinit(s);
+    track_deinit(s);
+    for (struct event *e = event_take(s), *next; e; e = next) {
+        next = e->next;
+        event_free(e);
+    }
     assert(s->block_bytes == 0);
     mem_free(s->dbs);
     s->dbs = NULL;

@@ -7,9 +7,12 @@
 
 #include "shard/keyspace.h"
 #include "shard/type/heap.h"
+#include "shard/event.h"
 #include "shard/garbage.h"
+#include "shard/track.h"
 #include "shard/type/table.h"
 #include "shard/wait.h"
+#include "shard/watch.h"
 
 struct shard_stats {
     uint64_t hits;
@@ -42,6 +45,9 @@ struct shard {
     struct shard_stats stats;
     struct garbage garbage; /* what is freed in steps */
     struct wait_lines waits; /* who waits for which keys */
+    struct watches watches;  /* who watches which keys */
+    struct tracks tracks;    /* who may have cached which keys */
+    struct events events;    /* what was done and is to be told */
 };
 
 void shard_init(struct shard *s, uint32_t index, const struct keyspace *k, uint64_t random_seed);

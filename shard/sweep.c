@@ -26,20 +26,12 @@ struct gathering {
     struct entry *fields_due[DUE_MAX];
 };
 
-static bool fields_due(const struct entry *e, int64_t now_ms)
-{
-    if (!(e->flags & ENTRY_FIELDS_EXPIRE))
-        return false;
-    struct value v = db_value_of(e);
-    return value_ops_of(v.type)->next_due_ms(&v) < now_ms;
-}
-
 static void gather(void *context, void *item, struct table_place at)
 {
     struct gathering *g = context;
     struct entry *e = item;
     if (!entry_expired(e, g->now_ms)) {
-        if (fields_due(e, g->now_ms) && g->fields_due_count < DUE_MAX)
+        if (db_fields_due(e, g->now_ms) && g->fields_due_count < DUE_MAX)
             g->fields_due[g->fields_due_count++] = e;
         if (!entry_expires(e))
             return;

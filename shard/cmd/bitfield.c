@@ -220,7 +220,8 @@ static bool add_in_field(const struct field_op *op, int64_t value, int64_t delta
     return true;
 }
 
-/* Does one operation and replies to it; true where it changed the string. */
+/* Does one operation and replies to it; true where it changed the string, or wrote where there was
+ * none. */
 static bool run_op(struct call *c, const struct field_op *op, struct bitmap_bytes *b)
 {
     int64_t before = extend(op, load_bits(b, op->offset, op->width));
@@ -236,7 +237,7 @@ static bool run_op(struct call *c, const struct field_op *op, struct bitmap_byte
     }
     store_bits(b, op->offset, op->width, (uint64_t)after);
     reply_integer(&c->reply, set ? before : after);
-    return after != before;
+    return after != before || b->grown;
 }
 
 static bool run_ops(struct call *c, struct bitmap_bytes *b)
@@ -274,8 +275,11 @@ static void run_fields(struct call *c, bool read_only)
     }
 
     reply_array(&c->reply, plan.count);
-    if (run_ops(c, &bytes) || bytes.grown)
+    bool written = run_ops(c, &bytes);
+    if (written || bytes.grown)
         db_changed(c, &p);
+    if (written)
+        db_notify(&p, NOTIFY_STRING, "setbit");
 }
 
 static void bitfield_run(struct call *c)

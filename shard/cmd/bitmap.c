@@ -75,8 +75,10 @@ static void setbit_run(struct call *c)
     unsigned shift = 7 - (offset & 7);
     int64_t before = *byte >> shift & 1;
     *byte = (unsigned char)((*byte & ~(1u << shift)) | (unsigned)bit << shift);
-    if (bytes.grown || before != bit)
+    if (bytes.grown || before != bit) {
         db_changed(c, &p);
+        db_notify(&p, NOTIFY_STRING, "setbit");
+    }
 
     reply_integer(&c->reply, before);
 }

@@ -212,6 +212,7 @@ static void remove_destination(struct call *c)
         return;
     db_delete(&p);
     db_changed(c, &p);
+    db_notify(&p, NOTIFY_GENERIC, "del");
 }
 
 /* Makes the destination raw bytes without an expiry. Where it is a source too, that source's bytes
@@ -221,8 +222,8 @@ static char *make_destination(struct call *c, struct place *p, size_t size, stru
 {
     *p = db_find(c, 2, DB_WRITE);
     if (p->entry && !db_is_string(p))
-        db_delete(p);
-    if (p->entry)
+        db_put_text(p, SLICE(""), DB_NO_EXPIRY);
+    else if (p->entry)
         db_set_expiry(p, DB_NO_EXPIRY);
     char *to = db_string_bytes(p, size);
     for (uint32_t k = 0; k < count; k++)
@@ -249,6 +250,7 @@ static void bitop_run(struct call *c)
         char *to = make_destination(c, &p, size, sources, count);
         combine(op, to, size, sources, count);
         db_changed(c, &p);
+        db_notify(&p, NOTIFY_STRING, "set");
     } else {
         remove_destination(c);
     }

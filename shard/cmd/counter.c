@@ -40,6 +40,7 @@ static void add(struct call *c, int64_t amount)
     }
     db_put_integer(&p, value, DB_KEEP_EXPIRY);
     db_changed(c, &p);
+    db_notify(&p, NOTIFY_STRING, "incrby");
 
     reply_integer(&c->reply, value);
 }
@@ -97,6 +98,7 @@ static void incrbyfloat(struct call *c)
     struct slice written = {text, number_format_long_double(text, value)};
     db_put_text(&p, written, DB_KEEP_EXPIRY);
     db_changed(c, &p);
+    db_notify(&p, NOTIFY_STRING, "incrbyfloat");
 
     reply_bulk(&c->reply, written);
 }

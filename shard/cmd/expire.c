@@ -84,6 +84,7 @@ static void run_expire(struct call *c, enum unit unit, int64_t base_ms)
         else
             db_set_expiry(&p, expires_ms);
         db_changed(c, &p);
+        db_notify(&p, NOTIFY_GENERIC, p.entry ? "expire" : "del");
     }
 
     reply_integer(&c->reply, done);
@@ -151,6 +152,7 @@ static void persist_run(struct call *c)
     if (done) {
         db_set_expiry(&p, DB_NO_EXPIRY);
         db_changed(c, &p);
+        db_notify(&p, NOTIFY_GENERIC, "persist");
     }
 
     reply_integer(&c->reply, done);

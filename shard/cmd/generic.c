@@ -13,6 +13,7 @@ static void remove_keys(struct call *c, bool lazy)
             continue;
         db_delete_as(&p, lazy);
         db_changed(c, &p);
+        db_notify(&p, NOTIFY_GENERIC, "del");
         removed++;
     }
 
@@ -72,6 +73,13 @@ static void move_to(struct call *c, struct place *from, struct place *to)
     db_changed(c, to);
 }
 
+static void rename_to(struct call *c, struct place *from, struct place *to)
+{
+    move_to(c, from, to);
+    db_notify(from, NOTIFY_GENERIC, "rename_from");
+    db_notify(to, NOTIFY_GENERIC, "rename_to");
+}
+
 static void rename_run(struct call *c)
 {
     struct place from = db_find(c, 1, DB_WRITE);
@@ -81,7 +89,7 @@ static void rename_run(struct call *c)
     }
     if (!same_key(c)) {
         struct place to = db_find(c, 2, DB_WRITE);
-        move_to(c, &from, &to);
+        rename_to(c, &from, &to);
     }
 
     reply_ok(&c->reply);
@@ -97,7 +105,7 @@ static void renamenx_run(struct call *c)
     struct place to = db_find(c, 2, DB_WRITE);
     bool renamed = !to.entry;
     if (renamed)
-        move_to(c, &from, &to);
+        rename_to(c, &from, &to);
 
     reply_integer(&c->reply, renamed);
 }
@@ -129,8 +137,11 @@ static void move_run(struct call *c)
     struct place from = db_find(c, 1, DB_WRITE);
     struct place to = db_find_key(c, c->argv[1], db, DB_WRITE);
     bool moved = from.entry && !to.entry;
-    if (moved)
+    if (moved) {
         move_to(c, &from, &to);
+        db_notify(&from, NOTIFY_GENERIC, "move_from");
+        db_notify(&to, NOTIFY_GENERIC, "move_to");
+    }
 
     reply_integer(&c->reply, moved);
 }
@@ -170,6 +181,7 @@ static void copy_run(struct call *c)
     if (copied) {
         db_copy(&from, &to);
         db_changed(c, &to);
+        db_notify(&to, NOTIFY_GENERIC, "copy_to");
     }
 
     reply_integer(&c->reply, copied);

@@ -126,8 +126,10 @@ static void add_members(struct call *c, const struct add_options *o, double *sco
         }
         db_keep(&p, &v);
     }
-    if (added + moved)
+    if (added + moved) {
         db_changed(c, &p);
+        db_notify(&p, NOTIFY_ZSET, "zadd");
+    }
 
     reply_integer(&c->reply, o->changes ? added + moved : added);
 }

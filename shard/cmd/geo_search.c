@@ -373,7 +373,8 @@ static void reply_found(struct call *c, const struct search *s, const struct fin
     }
 }
 
-static void store_found(struct call *c, const struct search *s, const struct findings *f)
+static void store_found(struct call *c, const struct search *s, const struct findings *f,
+                        const char *event)
 {
     struct value v = zset_ops.create(c->keyspace);
     zset_reserve(&v, c->keyspace, f->count);
@@ -382,7 +383,7 @@ static void store_found(struct call *c, const struct search *s, const struct fin
         double score = s->store_dist ? item->distance_m / s->unit_m : item->score;
         zset_put(&v, c->keyspace, found_member(f, i), score);
     }
-    zset_store(c, s->store_arg, &v);
+    zset_store(c, s->store_arg, &v, event);
 }
 
 static void run_search(struct call *c, const struct form *form)
@@ -403,7 +404,7 @@ static void run_search(struct call *c, const struct form *form)
         search_area(&s, &f);
 
     if (s.store_arg)
-        store_found(c, &s, &f);
+        store_found(c, &s, &f, form->stores ? "geosearchstore" : "georadiusstore");
     else
         reply_found(c, &s, &f);
     mem_free(f.items);

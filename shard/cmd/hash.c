@@ -7,11 +7,22 @@
 
 #include "shard/cmd/scan_options.h"
 
-void hash_keep(struct call *c, struct place *p, struct value *v)
+void hash_keep(struct call *c, struct place *p, struct value *v, const char *event)
 {
+    bool present = p->entry;
+    uint64_t expired = 0;
     if (hash_live_count(v, c->now_ms, 1) == 0)
-        p->shard->stats.expired_fields += hash_ops.remove_due(v, c->now_ms, UINT64_MAX);
+        expired = hash_ops.remove_due(v, c->now_ms, UINT64_MAX);
+    p->shard->stats.expired_fields += expired;
     db_keep(p, v);
+    if (event || expired)
+        db_changed(c, p);
+    if (event)
+        db_notify(p, NOTIFY_HASH, event);
+    if (expired)
+        db_notify(p, NOTIFY_HASH, "hexpired");
+    if (present && !p->entry)
+        db_notify(p, NOTIFY_GENERIC, "del");
 }
 
 /* --- Writing --- */
@@ -35,6 +46,7 @@ static bool set_pairs(struct call *c, int64_t *added)
                            c->now_ms);
     db_keep(&p, &v);
     db_changed(c, &p);
+    db_notify(&p, NOTIFY_HASH, "hset");
     return true;
 }
 
@@ -65,6 +77,7 @@ static void hsetnx_run(struct call *c)
         hash_set(&v, c->keyspace, c->argv[2], c->argv[3], HASH_NO_EXPIRY, c->now_ms);
         db_keep(&p, &v);
         db_changed(c, &p);
+        db_notify(&p, NOTIFY_HASH, "hset");
     }
 
     reply_integer(&c->reply, absent);
@@ -81,9 +94,7 @@ static void hdel_run(struct call *c)
         struct value v = db_value(&p, TYPE_HASH);
         for (uint32_t i = 2; i < c->argc; i++)
             removed += hash_remove(&v, c->keyspace, c->argv[i], c->now_ms);
-        hash_keep(c, &p, &v);
-        if (removed)
-            db_changed(c, &p);
+        hash_keep(c, &p, &v, removed ? "hdel" : NULL);
     }
 
     reply_integer(&c->reply, removed);

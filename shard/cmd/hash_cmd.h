@@ -7,8 +7,9 @@
 #include "shard/type/hash.h"
 
 /* Puts a hash back as db_keep does. Fields that have expired unseen do not keep the key: where no
- * other is left, they go as well. */
-void hash_keep(struct call *c, struct place *p, struct value *v);
+ * other is left, they go as well. `event` is what the command did ("hdel", ...; NULL: it changed
+ * nothing): the change is said here, and that the key is gone. */
+void hash_keep(struct call *c, struct place *p, struct value *v, const char *event);
 
 /* Replies with the field's value, or null where the key or the field is absent. */
 void hash_reply_value(struct call *c, const struct place *p, struct slice field);

@@ -13,11 +13,13 @@ static struct slice read_number(struct call *c, const struct value *v, struct ha
 }
 
 /* Of an absent key, whose number is 0, no sum is refused: so a new value is always kept. */
-static void put_number(struct call *c, struct place *p, struct value *v, struct slice text)
+static void put_number(struct call *c, struct place *p, struct value *v, struct slice text,
+                       const char *event)
 {
     hash_set(v, c->keyspace, c->argv[2], text, HASH_KEEP_EXPIRY, c->now_ms);
     db_keep(p, v);
     db_changed(c, p);
+    db_notify(p, NOTIFY_HASH, event);
 }
 
 static void hincrby_run(struct call *c)
@@ -38,7 +40,8 @@ static void hincrby_run(struct call *c)
     }
 
     char text[NUMBER_INTEGER_SIZE_MAX];
-    put_number(c, &p, &v, (struct slice){text, number_format_integer(text, value)});
+    struct slice written = {text, number_format_integer(text, value)};
+    put_number(c, &p, &v, written, "hincrby");
 
     reply_integer(&c->reply, value);
 }
@@ -71,7 +74,7 @@ static void hincrbyfloat_run(struct call *c)
 
     char text[NUMBER_LONG_DOUBLE_SIZE_MAX];
     struct slice written = {text, number_format_long_double(text, value)};
-    put_number(c, &p, &v, written);
+    put_number(c, &p, &v, written, "hincrbyfloat");
 
     reply_bulk(&c->reply, written);
 }

@@ -128,16 +128,15 @@ static void run_expire(struct call *c, enum hash_unit unit, int64_t base_ms)
     }
 
     struct value v = db_value(&p, TYPE_HASH);
-    bool changed = false;
+    const char *event = NULL;
     reply_array(&c->reply, c->argc - first);
     for (uint32_t i = first; i < c->argc; i++) {
         enum answer answer = expire_field(c, &v, c->argv[i], condition, expires_ms);
-        changed |= answer == ANSWER_DONE || answer == ANSWER_GONE;
+        if (answer == ANSWER_DONE || answer == ANSWER_GONE)
+            event = answer == ANSWER_DONE ? "hexpire" : "hdel";
         reply_integer(&c->reply, answer);
     }
-    hash_keep(c, &p, &v);
-    if (changed)
-        db_changed(c, &p);
+    hash_keep(c, &p, &v, event);
 }
 
 static void hexpire_run(struct call *c)
@@ -186,8 +185,10 @@ static void hpersist_run(struct call *c)
         reply_integer(&c->reply, answer);
     }
     db_keep(&p, &v);
-    if (changed)
+    if (changed) {
         db_changed(c, &p);
+        db_notify(&p, NOTIFY_HASH, "hpersist");
+    }
 }
 
 /* --- Asking --- */

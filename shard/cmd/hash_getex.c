@@ -64,9 +64,7 @@ static void hgetdel_run(struct call *c)
         changed |= hash_remove(&v, c->keyspace, c->argv[i], c->now_ms);
     }
     if (present)
-        hash_keep(c, &p, &v);
-    if (changed)
-        db_changed(c, &p);
+        hash_keep(c, &p, &v, changed ? "hdel" : NULL);
 }
 
 /* What HGETEX does to a field that it has read. True where it changed. */
@@ -125,9 +123,9 @@ static void hgetex_run(struct call *c)
         if (ending != ENDING_NONE)
             changed |= change_expiry(c, &v, c->argv[i], found.expires_ms, expires_ms);
     }
-    hash_keep(c, &p, &v);
-    if (changed)
-        db_changed(c, &p);
+    bool past = hash_expiry_past(c, expires_ms);
+    const char *event = ending == ENDING_PERSIST ? "hpersist" : past ? "hdel" : "hexpire";
+    hash_keep(c, &p, &v, changed ? event : NULL);
 }
 
 /* --- HSETEX --- */
@@ -233,22 +231,23 @@ static bool condition_holds(const struct call *c, const struct place *p, const s
     return true;
 }
 
-/* True where anything changed: a time in the past only removes. */
-static bool set_fields(struct call *c, struct value *v, const struct options *o)
+/* A time in the past only removes. Returns the event of what was done, or NULL where that is
+ * nothing. */
+static const char *set_fields(struct call *c, struct value *v, const struct options *o)
 {
     const struct slice *pairs = c->argv + o->first;
     int64_t expires_ms = o->expires_ms;
     bool past = expires_ms != HASH_KEEP_EXPIRY && hash_expiry_past(c, expires_ms);
-    bool changed = !past;
+    bool removed = false;
     if (!past)
         hash_prepare(v, c->keyspace, pairs, o->count);
     for (uint32_t i = 0; i < o->count; i++, pairs += 2) {
         if (past)
-            changed |= hash_remove(v, c->keyspace, pairs[0], c->now_ms);
+            removed |= hash_remove(v, c->keyspace, pairs[0], c->now_ms);
         else
             hash_set(v, c->keyspace, pairs[0], pairs[1], expires_ms, c->now_ms);
     }
-    return changed;
+    return !past ? "hset" : removed ? "hdel" : NULL;
 }
 
 static void hsetex_run(struct call *c)
@@ -261,10 +260,10 @@ static void hsetex_run(struct call *c)
     bool done = condition_holds(c, &p, &o);
     if (done) {
         struct value v = db_value(&p, TYPE_HASH);
-        bool changed = set_fields(c, &v, &o);
-        hash_keep(c, &p, &v);
-        if (changed)
-            db_changed(c, &p);
+        hash_keep(c, &p, &v, set_fields(c, &v, &o));
+        bool expires = o.expires_ms != HASH_NO_EXPIRY && o.expires_ms != HASH_KEEP_EXPIRY;
+        if (expires && !hash_expiry_past(c, o.expires_ms))
+            db_notify(&p, NOTIFY_HASH, "hexpire");
     }
 
     reply_integer(&c->reply, done);

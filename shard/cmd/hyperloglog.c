@@ -75,6 +75,7 @@ static void pfadd_run(struct call *c)
     if (changed) {
         hyperloglog_forget(h.bytes);
         db_changed(c, &p);
+        db_notify(&p, NOTIFY_STRING, "pfadd");
     }
 
     if (result == HYPERLOGLOG_CORRUPT)
@@ -156,6 +157,7 @@ static void pfmerge_run(struct call *c)
     hyperloglog_raise(&h, &all);
     hyperloglog_forget(h.bytes);
     db_changed(c, &p);
+    db_notify(&p, NOTIFY_STRING, "pfadd");
 
     reply_ok(&c->reply);
 }

@@ -21,6 +21,14 @@ static bool read_flush_options(struct call *c, bool *lazy)
     return false;
 }
 
+/* Clients that cache are told once all shards have done their part. As in Redis they forget
+ * everything, of whatever database. */
+static void note_flush(struct call *c)
+{
+    track_forget_all(c->shard);
+    c->flushed = true;
+}
+
 static void flushdb_run(struct call *c)
 {
     bool lazy;
@@ -28,6 +36,7 @@ static void flushdb_run(struct call *c)
         return;
 
     db_clear(c->shard, c->db, lazy);
+    note_flush(c);
 }
 
 static void flushall_run(struct call *c)
@@ -38,6 +47,7 @@ static void flushall_run(struct call *c)
 
     for (uint32_t db = 0; db < c->keyspace->db_count; db++)
         db_clear(c->shard, db, lazy);
+    note_flush(c);
 }
 
 /* Argument `arg` as an integer of 32 bits; `which` words the error. */

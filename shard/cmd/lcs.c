@@ -170,15 +170,15 @@ static bool refuse_sizes(struct call *c, struct slice a, struct slice b)
 
 static void lcs(struct call *c)
 {
-    struct lcs_options o = {0};
-    if (!read_options(c, &o))
-        return;
-
     struct place first = db_find(c, 1, DB_READ), second = db_find(c, 2, DB_READ);
     if ((first.entry && !db_is_string(&first)) || (second.entry && !db_is_string(&second))) {
         reply_error(&c->reply, "ERR The specified keys must contain string values");
         return;
     }
+    struct lcs_options o = {0};
+    if (!read_options(c, &o))
+        return;
+
     char scratch_a[NUMBER_INTEGER_SIZE_MAX], scratch_b[NUMBER_INTEGER_SIZE_MAX];
     struct lcs l = {
         .a = first.entry ? db_string(&first, scratch_a) : SLICE(""),

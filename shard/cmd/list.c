@@ -59,6 +59,7 @@ static void push(struct call *c, enum list_end end, bool only_to_present)
     uint64_t count = list_count(&v);
     db_keep(&p, &v);
     db_changed(c, &p);
+    list_notify_push(&p, end);
 
     reply_integer(&c->reply, (int64_t)count);
 }
@@ -123,6 +124,7 @@ static void linsert(struct call *c)
     uint64_t count = list_count(&v);
     db_keep(&p, &v);
     db_changed(c, &p);
+    db_notify(&p, NOTIFY_LIST, "linsert");
 
     reply_integer(&c->reply, (int64_t)count);
 }
@@ -150,6 +152,7 @@ static void lset(struct call *c)
     list_replace(&v, options(c), at, c->argv[3]);
     db_keep(&p, &v);
     db_changed(c, &p);
+    db_notify(&p, NOTIFY_LIST, "lset");
 
     reply_ok(&c->reply);
 }
@@ -178,6 +181,7 @@ void list_pop(struct call *c, struct place *p, enum list_end end)
     list_drop(&v, options(c), end);
     db_keep(p, &v);
     db_changed(c, p);
+    list_notify_pop(p, end);
 }
 
 void list_pop_many(struct call *c, struct place *p, enum list_end end, uint64_t count)
@@ -190,6 +194,7 @@ void list_pop_many(struct call *c, struct place *p, enum list_end end, uint64_t 
     list_delete(&v, options(c), end == LIST_HEAD ? 0 : length - count, count);
     db_keep(p, &v);
     db_changed(c, p);
+    list_notify_pop(p, end);
 }
 
 static void pop_counted(struct call *c, enum list_end end)
@@ -254,8 +259,10 @@ static void lrem(struct call *c)
         removed = list_remove(&v, options(c), c->argv[3], max, count < 0);
         db_keep(&p, &v);
     }
-    if (removed > 0)
+    if (removed > 0) {
         db_changed(c, &p);
+        db_notify_taken(&p, NOTIFY_LIST, "lrem");
+    }
 
     reply_integer(&c->reply, (int64_t)removed);
 }
@@ -279,6 +286,8 @@ static void ltrim(struct call *c)
         db_keep(&p, &v);
         if (kept.count < count)
             db_changed(c, &p);
+        /* As in Redis, whether or not anything went. */
+        db_notify_taken(&p, NOTIFY_LIST, "ltrim");
     }
 
     reply_ok(&c->reply);

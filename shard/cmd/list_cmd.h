@@ -15,6 +15,16 @@
       .last = 0, .step = 1},                                                                \
      {.flags = KEY_RW | KEY_INSERT, .begin = 2, .find = KEY_FIND_RANGE, .last = 0, .step = 1}}
 
+/* Notifies of a push or a pop at an end, and that the list went with its last element. */
+static inline void list_notify_push(const struct place *p, enum list_end end)
+{
+    db_notify(p, NOTIFY_LIST, end == LIST_HEAD ? "lpush" : "rpush");
+}
+static inline void list_notify_pop(const struct place *p, enum list_end end)
+{
+    db_notify_taken(p, NOTIFY_LIST, end == LIST_HEAD ? "lpop" : "rpop");
+}
+
 /* Argument `arg` as LEFT or RIGHT. */
 bool list_arg_end(struct call *c, uint32_t arg, enum list_end *end);
 

@@ -29,6 +29,8 @@ static void move_within(struct call *c, struct place *p, struct list_move m)
         list_rotate(&v, &c->keyspace->options, m.from);
     db_keep(p, &v);
     db_changed(c, p);
+    list_notify_push(p, m.to);
+    list_notify_pop(p, m.from);
 }
 
 void list_move(struct call *c, struct place *from, struct list_move m)
@@ -54,6 +56,8 @@ void list_move(struct call *c, struct place *from, struct list_move m)
     db_keep(from, &source);
     db_changed(c, &to);
     db_changed_too(c, from);
+    list_notify_push(&to, m.to);
+    list_notify_pop(from, m.from);
 }
 
 static void move_or_null(struct call *c, struct list_move m)

@@ -1,12 +1,12 @@
 /* OBJECT: what a key looks like inside. A container command; its rows are the subcommands.
  *
  * None of them counts as a use of the key. */
-#include "shard/cmd/lookup.h"
+#include "shard/db.h"
 
 /* Finds the key of a subcommand; false, having replied null, where there is none. */
 static bool find_object(struct call *c, struct place *p)
 {
-    *p = lookup_untouched(c, 2);
+    *p = db_find(c, 2, DB_LOOK);
     if (!p->entry)
         reply_null(&c->reply);
     return p->entry;

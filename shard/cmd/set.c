@@ -36,8 +36,10 @@ static void sadd_run(struct call *c)
     for (uint32_t i = 2; i < c->argc; i++)
         added += set_add(&v, c->keyspace, c->argv[i]);
     db_keep(&p, &v);
-    if (added)
+    if (added) {
         db_changed(c, &p);
+        db_notify(&p, NOTIFY_SET, "sadd");
+    }
 
     reply_integer(&c->reply, added);
 }
@@ -55,6 +57,7 @@ static void srem_run(struct call *c)
         if (removed) {
             db_keep(&p, &v);
             db_changed(c, &p);
+            db_notify_taken(&p, NOTIFY_SET, "srem");
         }
     }
 
@@ -170,6 +173,7 @@ static void pop_count(struct call *c)
         db_delete(&p);
     }
     db_changed(c, &p);
+    db_notify_taken(&p, NOTIFY_SET, "spop");
 }
 
 static void spop_run(struct call *c)
@@ -195,6 +199,7 @@ static void spop_run(struct call *c)
     pop_one(c, &v, &random);
     db_keep(&p, &v);
     db_changed(c, &p);
+    db_notify_taken(&p, NOTIFY_SET, "spop");
 }
 
 /* SRANDMEMBER with a count; a negative one asks for that many with repetitions. */
@@ -294,11 +299,14 @@ static bool move_member(struct call *c, struct place *from, struct place *to)
         return false;
     db_keep(from, &v);
     db_changed(c, from);
+    db_notify_taken(from, NOTIFY_SET, "srem");
     v = db_value(to, TYPE_SET);
     bool added = set_add(&v, c->keyspace, c->argv[3]);
     db_keep(to, &v);
-    if (added)
+    if (added) {
         db_changed(c, to);
+        db_notify(to, NOTIFY_SET, "sadd");
+    }
     return true;
 }
 

@@ -83,14 +83,14 @@ static int compare_counts_reverse(const void *a, const void *b)
  * with their number and so waits in `buf`. */
 struct outcome {
     const struct keyspace *keyspace;
-    bool store;
+    const char *store; /* the event of storing, or NULL */
     struct value set; /* also of members that it was not yet known whether they stay */
     struct buf buf;
     struct reply elements;
     size_t element_count;
 };
 
-static void outcome_start(struct outcome *o, const struct call *c, bool store)
+static void outcome_start(struct outcome *o, const struct call *c, const char *store)
 {
     *o = (struct outcome){
         .keyspace = c->keyspace, .store = store, .set = set_ops.create(c->keyspace),
@@ -118,11 +118,13 @@ static void outcome_store(struct outcome *o, struct call *c)
     if (count) {
         db_put_value(&p, o->set, DB_NO_EXPIRY);
         db_changed(c, &p);
+        db_notify(&p, NOTIFY_SET, o->store);
     } else {
         value_free(&o->set);
         if (p.entry) {
             db_delete(&p);
             db_changed(c, &p);
+            db_notify(&p, NOTIFY_GENERIC, "del");
         }
     }
 
@@ -171,7 +173,7 @@ static uint64_t intersect(struct sources *s, uint64_t limit,
     return found;
 }
 
-static void inter(struct call *c, uint32_t first, bool store)
+static void inter(struct call *c, uint32_t first, const char *store)
 {
     struct sources s;
     if (!sources_find(&s, c, first, c->argc - first))
@@ -186,12 +188,12 @@ static void inter(struct call *c, uint32_t first, bool store)
 
 static void sinter_run(struct call *c)
 {
-    inter(c, 1, false);
+    inter(c, 1, NULL);
 }
 
 static void sinterstore_run(struct call *c)
 {
-    inter(c, 2, true);
+    inter(c, 2, "sinterstore");
 }
 
 static bool read_sintercard(struct call *c, uint32_t *count, uint64_t *limit)
@@ -275,7 +277,7 @@ static void expect_all(struct outcome *o, const struct sources *s)
         set_expect(&o->set, o->keyspace, set_member_text(&m, scratch), total);
 }
 
-static void unite(struct call *c, uint32_t first, bool store)
+static void unite(struct call *c, uint32_t first, const char *store)
 {
     struct sources s;
     if (!sources_find(&s, c, first, c->argc - first))
@@ -295,12 +297,12 @@ static void unite(struct call *c, uint32_t first, bool store)
 
 static void sunion_run(struct call *c)
 {
-    unite(c, 1, false);
+    unite(c, 1, NULL);
 }
 
 static void sunionstore_run(struct call *c)
 {
-    unite(c, 2, true);
+    unite(c, 2, "sunionstore");
 }
 
 /* ---- Difference ---- */
@@ -344,7 +346,7 @@ static bool asking_is_cheaper(const struct sources *s)
     return first * (s->count - 1) / 2 <= 2 * first + others;
 }
 
-static void subtract(struct call *c, uint32_t first, bool store)
+static void subtract(struct call *c, uint32_t first, const char *store)
 {
     struct sources s;
     if (!sources_find(&s, c, first, c->argc - first))
@@ -365,12 +367,12 @@ static void subtract(struct call *c, uint32_t first, bool store)
 
 static void sdiff_run(struct call *c)
 {
-    subtract(c, 1, false);
+    subtract(c, 1, NULL);
 }
 
 static void sdiffstore_run(struct call *c)
 {
-    subtract(c, 2, true);
+    subtract(c, 2, "sdiffstore");
 }
 
 /* A destination at arg 1, accessed as said, and sources to the end. */

@@ -413,6 +413,10 @@ static void store_items(struct call *c, const struct items *items, const struct 
     }
     if (changed)
         db_changed(c, &to);
+    if (count)
+        db_notify(&to, NOTIFY_LIST, "sortstore");
+    else if (changed)
+        db_notify(&to, NOTIFY_GENERIC, "del");
 
     reply_integer(&c->reply, (int64_t)count);
 }
@@ -467,8 +471,9 @@ static void sort_run(struct call *c)
     if (!is_sortable(&p)) {
         reply_error_wrong_type(&c->reply);
     } else {
-        /* What is stored shall not depend on how a set happens to lie. */
-        if (o.unsorted && o.store && p.entry && entry_type(p.entry) == TYPE_SET) {
+        /* What is stored, or a script goes by, shall not depend on how a set happens to lie. */
+        bool matters = o.store || c->in_script;
+        if (o.unsorted && matters && p.entry && entry_type(p.entry) == TYPE_SET) {
             o.unsorted = o.by_pattern = false;
             o.alpha = true;
         }

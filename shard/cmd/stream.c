@@ -209,10 +209,12 @@ static void xadd_run(struct call *c)
         reply_error(&c->reply, "ERR Elements are too large to be stored");
         goto refused;
     }
-    if (a.trims)
-        stream_trim(s, &a.trim);
+    uint64_t trimmed = a.trims ? stream_trim(s, &a.trim) : 0;
     db_keep(&p, &v);
     db_changed(c, &p);
+    db_notify(&p, NOTIFY_STREAM, "xadd");
+    if (trimmed)
+        db_notify(&p, NOTIFY_STREAM, "xtrim");
 
     stream_reply_id(&c->reply, a.id);
     return;
@@ -237,6 +239,7 @@ static void xtrim_run(struct call *c)
         if (removed) {
             db_keep(&p, &v);
             db_changed(c, &p);
+            db_notify(&p, NOTIFY_STREAM, "xtrim");
         }
     }
 
@@ -343,6 +346,7 @@ static void xdel_run(struct call *c)
         if (deleted) {
             db_keep(&p, &v);
             db_changed(c, &p);
+            db_notify(&p, NOTIFY_STREAM, "xdel");
         }
     }
 
@@ -377,8 +381,11 @@ static void xdelex_run(struct call *c)
     /* A message or an entry of a PEL has gone. */
     if (p.entry && (stream_of(&v)->length != length ||
                     stream_of(&v)->account.allocations != before.allocations)) {
+        bool deleted = stream_of(&v)->length != length;
         db_keep(&p, &v);
         db_changed(c, &p);
+        if (deleted)
+            db_notify(&p, NOTIFY_STREAM, "xdel");
     }
 }
 
@@ -464,6 +471,7 @@ static void xsetid_run(struct call *c)
         s->max_deleted_id = a.max_deleted_id;
     db_keep(&p, &v);
     db_changed(c, &p);
+    db_notify(&p, NOTIFY_STREAM, "xsetid");
 
     reply_ok(&c->reply);
 }

@@ -275,7 +275,7 @@ static void xclaim(struct call *c)
     struct group_place g;
     struct claim_args a = {.delivered_ms = c->now_ms, .deliveries = -1};
     struct stream_ids ids;
-    if (!group_place_require(c, 1, 2, DB_WRITE, &g) || !read_min_idle(c, &a) ||
+    if (!group_place_require(c, 1, 2, DB_UPDATE, &g) || !read_min_idle(c, &a) ||
         !read_claim(c, &a, &ids))
         return;
 
@@ -371,7 +371,7 @@ static void xautoclaim(struct call *c)
     struct autoclaim w = {0};
     int64_t count = AUTOCLAIM_COUNT;
     struct group_place g;
-    if (!read_autoclaim(c, &a, &w.next, &count) || !group_place_require(c, 1, 2, DB_WRITE, &g))
+    if (!read_autoclaim(c, &a, &w.next, &count) || !group_place_require(c, 1, 2, DB_UPDATE, &g))
         return;
 
     struct buf gone, claimed;

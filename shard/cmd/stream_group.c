@@ -46,6 +46,7 @@ struct stream_consumer *group_place_consumer(struct call *c, struct group_place 
     if (!consumer) {
         consumer = stream_consumer_create(g->group, name, c->now_ms);
         g->changed = true;
+        db_notify(&g->place, NOTIFY_STREAM, "xgroup-createconsumer");
     }
     consumer->seen_ms = c->now_ms;
     return consumer;
@@ -185,6 +186,7 @@ static void create(struct call *c)
     stream_group_create(stream_of(&g.value), c->argv[3], id, o.entries_read);
     g.changed = true;
     group_place_keep(c, &g);
+    db_notify(&g.place, NOTIFY_STREAM, "xgroup-create");
 
     reply_ok(&c->reply);
 }
@@ -217,6 +219,7 @@ static void setid(struct call *c)
     g.group->entries_read = o.entries_read;
     g.changed = true;
     group_place_keep(c, &g);
+    db_notify(&g.place, NOTIFY_STREAM, "xgroup-setid");
 
     reply_ok(&c->reply);
 }
@@ -232,6 +235,7 @@ static void destroy(struct call *c)
         stream_group_destroy(g.stream, g.group);
         db_keep(&g.place, &g.value);
         db_changed(c, &g.place);
+        db_notify(&g.place, NOTIFY_STREAM, "xgroup-destroy");
     }
 
     reply_integer(&c->reply, g.group != NULL);
@@ -245,6 +249,8 @@ static void createconsumer(struct call *c)
 
     g.changed = stream_consumer_create(g.group, c->argv[4], c->now_ms) != NULL;
     group_place_keep(c, &g);
+    if (g.changed)
+        db_notify(&g.place, NOTIFY_STREAM, "xgroup-createconsumer");
 
     reply_integer(&c->reply, g.changed);
 }
@@ -263,6 +269,8 @@ static void delconsumer(struct call *c)
         g.changed = true;
     }
     group_place_keep(c, &g);
+    if (g.changed)
+        db_notify(&g.place, NOTIFY_STREAM, "xgroup-delconsumer");
 
     reply_integer(&c->reply, (int64_t)pending);
 }
@@ -294,7 +302,7 @@ static void help(struct call *c)
 static void xack(struct call *c)
 {
     struct group_place g;
-    if (!group_place_find(c, 1, 2, DB_WRITE, &g))
+    if (!group_place_find(c, 1, 2, DB_UPDATE, &g))
         return;
     if (!g.group) {
         reply_integer(&c->reply, 0);
@@ -335,18 +343,22 @@ static void xackdel(struct call *c)
 {
     struct group_place g;
     struct stream_delete_args a;
-    if (!group_place_find(c, 1, 2, DB_WRITE, &g) || !stream_args_delete(c, 3, &a))
+    if (!group_place_find(c, 1, 2, DB_UPDATE, &g) || !stream_args_delete(c, 3, &a))
         return;
     struct stream_ids ids;
     if (!stream_ids_read(c, a.first_id, a.id_count, &ids))
         return;
 
+    uint64_t length = g.group ? g.stream->length : 0;
     reply_array(&c->reply, ids.count);
     for (uint32_t i = 0; i < ids.count; i++)
         reply_integer(&c->reply, g.group ? ack_and_delete(&g, ids.ids[i], a.references)
                                          : ACKDEL_NOT_PENDING);
     stream_ids_deinit(&ids);
+    bool deleted = g.group && g.stream->length != length;
     group_place_keep(c, &g);
+    if (deleted)
+        db_notify(&g.place, NOTIFY_STREAM, "xdel");
 }
 
 /* The key of a subcommand is its second argument. */

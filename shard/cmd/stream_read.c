@@ -181,7 +181,7 @@ static bool find_source(struct call *c, uint32_t key_arg, const struct read_args
                         struct read_source *s)
 {
     if (a->grouped)
-        return group_place_find(c, key_arg, a->group_arg, DB_WRITE, &s->at);
+        return group_place_find(c, key_arg, a->group_arg, DB_UPDATE, &s->at);
     s->at = (struct group_place){0};
     if (!db_find_type(c, key_arg, DB_READ, TYPE_STREAM, &s->at.place))
         return false;
@@ -288,7 +288,12 @@ static void reply_key(struct call *c, uint32_t key_arg)
 static bool reply_source(struct call *c, uint32_t key_arg, const struct read_args *a,
                          struct read_source *s)
 {
-    if (!s->at.stream || !has_above(s->at.stream, s->after))
+    if (!s->at.stream) {
+        /* As in Redis, which has looked for it twice by now. */
+        db_notify(&s->at.place, NOTIFY_KEY_MISS, "keymiss");
+        return false;
+    }
+    if (!has_above(s->at.stream, s->after))
         return false;
     struct stream_walk w;
     walk_above(&w, s->at.stream, s->after);

@@ -201,6 +201,7 @@ static void getdel(struct call *c)
         return;
     db_delete(&p);
     db_changed(c, &p);
+    db_notify(&p, NOTIFY_GENERIC, "del");
 }
 
 static void getex(struct call *c)
@@ -227,6 +228,7 @@ static void getex(struct call *c)
     else
         db_set_expiry(&p, expires_ms);
     db_changed(c, &p);
+    db_notify(&p, NOTIFY_GENERIC, !p.entry ? "del" : persist ? "persist" : "expire");
 }
 
 /* Writing. A time in the past is written like any other: the next look for the key removes it. */
@@ -235,6 +237,9 @@ static void put(struct call *c, struct place *p, uint32_t value_arg, int64_t exp
 {
     db_put_string(p, c->argv[value_arg], expires_ms);
     db_changed(c, p);
+    db_notify(p, NOTIFY_STRING, "set");
+    if (expires_ms >= 0)
+        db_notify(p, NOTIFY_GENERIC, "expire");
 }
 
 static void set(struct call *c)
@@ -336,6 +341,7 @@ static void delex(struct call *c)
     if (holds) {
         db_delete(&p);
         db_changed(c, &p);
+        db_notify(&p, NOTIFY_GENERIC, "del");
     }
 
     reply_integer(&c->reply, holds);

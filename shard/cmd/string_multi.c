@@ -36,6 +36,9 @@ static void put_pair(struct call *c, uint32_t arg, int64_t expires_ms)
     struct place p = db_find(c, arg, DB_WRITE);
     db_put_string(&p, c->argv[arg + 1], expires_ms);
     db_changed(c, &p);
+    db_notify(&p, NOTIFY_STRING, "set");
+    if (expires_ms >= 0)
+        db_notify(&p, NOTIFY_GENERIC, "expire");
 }
 
 static void mset(struct call *c)

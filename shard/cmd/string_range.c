@@ -47,6 +47,7 @@ static void append(struct call *c)
     else
         db_put_string(&p, more, DB_NO_EXPIRY);
     db_changed(c, &p);
+    db_notify(&p, NOTIFY_STRING, "append");
 
     reply_integer(&c->reply, (int64_t)(size + more.size));
 }
@@ -73,6 +74,7 @@ static void setrange(struct call *c)
         size = end > size ? end : size;
         memcpy(db_string_bytes(&p, size) + offset, bytes.data, bytes.size);
         db_changed(c, &p);
+        db_notify(&p, NOTIFY_STRING, "setrange");
     }
 
     reply_integer(&c->reply, (int64_t)size);

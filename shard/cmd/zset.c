@@ -101,8 +101,10 @@ static void add_pairs(struct call *c, const struct addition *a, const double *sc
         sum->moved += sum->last == ZSET_MOVED;
     }
     db_keep(p, &v);
-    if (sum->added || sum->moved)
+    if (sum->added || sum->moved) {
         db_changed(c, p);
+        db_notify(p, NOTIFY_ZSET, a->conditions & ZSET_INCREMENT ? "zincr" : "zadd");
+    }
 }
 
 static void reply_addition(struct call *c, const struct addition *a, const struct additions *sum)
@@ -166,8 +168,10 @@ static void zrem(struct call *c)
         for (uint32_t i = 2; i < c->argc; i++)
             removed += zset_remove(&v, c->keyspace, c->argv[i]);
         db_keep(&p, &v);
-        if (removed)
+        if (removed) {
             db_changed(c, &p);
+            db_notify_taken(&p, NOTIFY_ZSET, "zrem");
+        }
     }
 
     reply_integer(&c->reply, removed);

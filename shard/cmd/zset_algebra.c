@@ -447,13 +447,16 @@ static void reply_items(struct call *c, const struct gathering *g, bool with_sco
         zset_reply_member(&c->reply, g->items[i].member, g->items[i].score, with_scores);
 }
 
-static void store_items(struct call *c, const struct gathering *g)
+static void store_items(struct call *c, const struct gathering *g, enum operation operation)
 {
+    static const char *const events[] = {
+        [OP_UNION] = "zunionstore", [OP_INTER] = "zinterstore", [OP_DIFF] = "zdiffstore",
+    };
     struct value v = zset_ops.create(c->keyspace);
     zset_reserve(&v, c->keyspace, g->count);
     for (uint32_t i = 0; i < g->count; i++)
         zset_put(&v, c->keyspace, g->items[i].member, g->items[i].score);
-    zset_store(c, 1, &v);
+    zset_store(c, 1, &v, events[operation]);
 }
 
 static void answer(struct call *c, const struct request *q)
@@ -472,7 +475,7 @@ static void answer(struct call *c, const struct request *q)
     if (q->counts)
         reply_integer(&c->reply, (int64_t)count);
     else if (q->stores)
-        store_items(c, &g);
+        store_items(c, &g, q->operation);
     else
         reply_items(c, &g, q->with_scores);
     gathering_deinit(&g);

@@ -60,6 +60,7 @@ static void pop_members(struct call *c, struct place *p, const struct pop *pop)
     zset_remove_ranks(&v, c->keyspace, first, first + count);
     db_keep(p, &v);
     db_changed(c, p);
+    db_notify_taken(p, NOTIFY_ZSET, pop->max ? "zpopmax" : "zpopmin");
 }
 
 static void pop_one_key(struct call *c, bool max)

@@ -9,11 +9,9 @@
 #include "proto/mem.h"
 #include "shard/cmd/zset_result.h"
 
-enum range_kind { RANGE_RANK, RANGE_SCORE, RANGE_LEX };
-
 /* A range as the client gives it. */
 struct range {
-    enum range_kind kind;
+    enum zset_range_kind kind;
     int64_t start, stop;
     struct zset_score_range scores;
     struct zset_lex_range lex;
@@ -80,9 +78,9 @@ static bool read_bounds(struct call *c, uint32_t low, uint32_t high, struct rang
 {
     const struct slice *argv = c->argv;
     switch (r->kind) {
-    case RANGE_RANK:
+    case ZSET_RANGE_RANK:
         return call_arg_integer(c, low, &r->start) && call_arg_integer(c, high, &r->stop);
-    case RANGE_SCORE:
+    case ZSET_RANGE_SCORE:
         if (parse_score(argv[low], &r->scores.min, &r->scores.min_open) &&
             parse_score(argv[high], &r->scores.max, &r->scores.max_open))
             return true;
@@ -118,10 +116,10 @@ static struct run run_of(const struct value *v, const struct range *r, bool reve
     struct run run;
     uint64_t count = zset_count(v);
     switch (r->kind) {
-    case RANGE_RANK:
+    case ZSET_RANGE_RANK:
         run = run_of_ranks(r->start, r->stop, (int64_t)count);
         return reverse ? (struct run){count - run.end, count - run.first} : run;
-    case RANGE_SCORE:
+    case ZSET_RANGE_SCORE:
         zset_ranks_of_scores(v, &r->scores, &run.first, &run.end);
         break;
     default:
@@ -147,7 +145,7 @@ static struct run apply_limit(struct run run, const struct range_options *o)
 
 /* --- Counting and removing --- */
 
-static void count_range(struct call *c, enum range_kind kind)
+static void count_range(struct call *c, enum zset_range_kind kind)
 {
     struct range range = {.kind = kind};
     if (!read_bounds(c, 2, 3, &range))
@@ -167,16 +165,36 @@ static void count_range(struct call *c, enum range_kind kind)
 
 static void zcount_run(struct call *c)
 {
-    count_range(c, RANGE_SCORE);
+    count_range(c, ZSET_RANGE_SCORE);
 }
 
 static void zlexcount_run(struct call *c)
 {
-    count_range(c, RANGE_LEX);
+    count_range(c, ZSET_RANGE_LEX);
 }
 
-static void remove_range(struct call *c, enum range_kind kind)
+void zset_removed_ranks(struct call *c, const struct value *v, enum zset_range_kind kind,
+                        uint64_t *first, uint64_t *end)
 {
+    struct range range = {.kind = kind};
+    struct run run = {0, 0};
+    size_t size = c->reply.out->size;
+    unsigned errors = c->reply.errors;
+    if (read_bounds(c, 2, 3, &range))
+        run = run_of(v, &range, false);
+    c->reply.out->size = size;
+    c->reply.errors = errors;
+    *first = run.first;
+    *end = run.end;
+}
+
+static void remove_range(struct call *c, enum zset_range_kind kind)
+{
+    static const char *const events[] = {
+        [ZSET_RANGE_RANK] = "zremrangebyrank",
+        [ZSET_RANGE_SCORE] = "zremrangebyscore",
+        [ZSET_RANGE_LEX] = "zremrangebylex",
+    };
     struct range range = {.kind = kind};
     if (!read_bounds(c, 2, 3, &range))
         return;
@@ -192,6 +210,7 @@ static void remove_range(struct call *c, enum range_kind kind)
             zset_remove_ranks(&v, c->keyspace, run.first, run.end);
             db_keep(&p, &v);
             db_changed(c, &p);
+            db_notify_taken(&p, NOTIFY_ZSET, events[kind]);
         }
     }
 
@@ -200,17 +219,17 @@ static void remove_range(struct call *c, enum range_kind kind)
 
 static void zremrangebyrank_run(struct call *c)
 {
-    remove_range(c, RANGE_RANK);
+    remove_range(c, ZSET_RANGE_RANK);
 }
 
 static void zremrangebyscore_run(struct call *c)
 {
-    remove_range(c, RANGE_SCORE);
+    remove_range(c, ZSET_RANGE_SCORE);
 }
 
 static void zremrangebylex_run(struct call *c)
 {
-    remove_range(c, RANGE_LEX);
+    remove_range(c, ZSET_RANGE_LEX);
 }
 
 /* --- Walking --- */
@@ -221,7 +240,7 @@ struct form {
     bool free;        /* ZRANGE and ZRANGESTORE: options say the kind and direction */
     bool store;
     bool reverse;
-    enum range_kind kind;
+    enum zset_range_kind kind;
 };
 
 /* Takes the option at *i, if it is one that needs no more arguments. */
@@ -241,7 +260,7 @@ static bool read_word(struct call *c, uint32_t i, const struct form *form, struc
     bool lex = call_arg_is(c, i, "bylex");
     if (*kind_given || (!lex && !call_arg_is(c, i, "byscore")))
         return false;
-    r->kind = lex ? RANGE_LEX : RANGE_SCORE;
+    r->kind = lex ? ZSET_RANGE_LEX : ZSET_RANGE_SCORE;
     *kind_given = true;
     return true;
 }
@@ -261,12 +280,12 @@ static bool read_options(struct call *c, const struct form *form, struct range *
             return false;
         i += 2;
     }
-    if (o->limit != -1 && r->kind == RANGE_RANK) {
+    if (o->limit != -1 && r->kind == ZSET_RANGE_RANK) {
         reply_error(&c->reply, "ERR syntax error, LIMIT is only supported in combination with "
                                "either BYSCORE or BYLEX");
         return false;
     }
-    if (o->with_scores && r->kind == RANGE_LEX) {
+    if (o->with_scores && r->kind == ZSET_RANGE_LEX) {
         reply_error(&c->reply,
                     "ERR syntax error, WITHSCORES not supported in combination with BYLEX");
         return false;
@@ -282,7 +301,7 @@ static bool read_range(struct call *c, const struct form *form, struct range *r,
     *o = (struct range_options){.reverse = form->reverse, .limit = -1};
     if (!read_options(c, form, r, o))
         return false;
-    bool swapped = o->reverse && r->kind != RANGE_RANK;
+    bool swapped = o->reverse && r->kind != ZSET_RANGE_RANK;
     uint32_t low = form->key + 1 + swapped, high = form->key + 2 - swapped;
     return read_bounds(c, low, high, r);
 }
@@ -292,7 +311,7 @@ static uint64_t start_walk(struct zset_walk *w, const struct value *v, const str
                            const struct range_options *o)
 {
     struct run run = run_of(v, r, o->reverse);
-    if (r->kind != RANGE_RANK)
+    if (r->kind != ZSET_RANGE_RANK)
         run = apply_limit(run, o);
     uint64_t count = run.end - run.first;
     if (count)
@@ -337,22 +356,22 @@ static void zrevrange_run(struct call *c)
 
 static void zrangebyscore_run(struct call *c)
 {
-    reply_range(c, &(struct form){.key = 1, .kind = RANGE_SCORE});
+    reply_range(c, &(struct form){.key = 1, .kind = ZSET_RANGE_SCORE});
 }
 
 static void zrevrangebyscore_run(struct call *c)
 {
-    reply_range(c, &(struct form){.key = 1, .kind = RANGE_SCORE, .reverse = true});
+    reply_range(c, &(struct form){.key = 1, .kind = ZSET_RANGE_SCORE, .reverse = true});
 }
 
 static void zrangebylex_run(struct call *c)
 {
-    reply_range(c, &(struct form){.key = 1, .kind = RANGE_LEX});
+    reply_range(c, &(struct form){.key = 1, .kind = ZSET_RANGE_LEX});
 }
 
 static void zrevrangebylex_run(struct call *c)
 {
-    reply_range(c, &(struct form){.key = 1, .kind = RANGE_LEX, .reverse = true});
+    reply_range(c, &(struct form){.key = 1, .kind = ZSET_RANGE_LEX, .reverse = true});
 }
 
 static void zrangestore_run(struct call *c)
@@ -378,7 +397,7 @@ static void zrangestore_run(struct call *c)
             zset_put(&result, c->keyspace, member, score);
     }
 
-    zset_store(c, 1, &result);
+    zset_store(c, 1, &result, "zrangestore");
 }
 
 const struct command zset_range_commands[] = {

@@ -452,6 +452,34 @@ bool stream_delete(struct stream *s, struct stream_id id)
     return true;
 }
 
+void stream_take_last(struct stream *s, struct stream_id last_id)
+{
+    struct stream_walk w;
+    struct stream_id id;
+    uint32_t pairs;
+    stream_walk_start(&w, s, STREAM_ID_MIN, STREAM_ID_MAX, true);
+    bool found = stream_walk_next(&w, &id, &pairs);
+    assert(found && stream_id_equal(id, s->last_id));
+    struct stream_node *n = w.node;
+    struct master m = read_master(n->listpack);
+    if (m.count == 1) {
+        node_destroy(s, n);
+    } else {
+        uint32_t elements = 0;
+        for (uint32_t at = w.at; at != LISTPACK_NONE; at = listpack_next(n->listpack, at))
+            elements++;
+        size_t held = mem_usable(n->listpack);
+        listpack_delete(&n->listpack, w.at, elements);
+        write_counts(n, m.count - 1, m.deleted);
+        s->account.bytes += mem_usable(n->listpack) - held;
+    }
+    s->length--;
+    s->entries_added--;
+    s->last_id = last_id;
+    if (s->length == 0)
+        s->first_id = STREAM_ID_MIN;
+}
+
 /* --- Trimming --- */
 
 /* The id of a node's last message, a deleted one too. */

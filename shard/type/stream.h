@@ -55,6 +55,9 @@ bool stream_append(struct stream *s, const struct keyspace *k, struct stream_id 
 bool stream_find(const struct stream *s, struct stream_id id);
 /* False where there was none. Groups are left alone. */
 bool stream_delete(struct stream *s, struct stream_id id);
+/* Takes back the stream_append that was the last change of messages; last_id becomes what it
+ * was. */
+void stream_take_last(struct stream *s, struct stream_id last_id);
 /* The last message that there is: false, giving 0-0, in an empty stream. */
 bool stream_last_message(const struct stream *s, struct stream_id *id);
 

@@ -29,6 +29,11 @@ static void adopt(struct core_message *m)
         session_end(c, s, false);
 }
 
+bool accept_is_message(const struct core_message *m)
+{
+    return m->receive == adopt;
+}
+
 static bool is_loopback(const struct sockaddr_storage *a)
 {
     if (a->ss_family == AF_INET) {

@@ -10,6 +10,8 @@
 void accept_connection(struct core *c, int fd, unsigned tag);
 /* Core 0: starts and stops accepting on the listeners that were opened. */
 void accept_start(struct core *c);
+/* True where a message brings a new connection. */
+bool accept_is_message(const struct core_message *m);
 void accept_stop(struct core *c);
 /* True where the peer of a socket is on this machine. */
 bool accept_is_local(int fd);

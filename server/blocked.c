@@ -7,9 +7,11 @@
 
 #include "proto/mem.h"
 #include "server/blocked_timers.h"
+#include "server/effects.h"
 #include "server/execute.h"
 #include "server/server.h"
 #include "server/session.h"
+#include "server/tracking.h"
 #include "shard/db.h"
 
 /* Looks at a waiter that another shard has claimed, before the CPU is left to its thread. */
@@ -207,9 +209,11 @@ static void run_again(struct core *c, struct bundle *b, const struct reach *r)
 }
 
 /* The line keeps the place for it until the transaction has run. */
-static void publish_repeat(struct core *c, struct bundle *b, struct wait_link *link)
+static void publish_repeat(struct core *c, struct bundle *b, struct wait_link *link,
+                           const struct reach *r)
 {
     assert(b->kind == BUNDLE_CROSS);
+    effects_precede(c, r->one, r->many);
     struct blocked_link *own = (struct blocked_link *)link;
     own->reserved = true;
     link->line->reserved++;
@@ -244,7 +248,7 @@ static void serve_one(struct core *c, struct wait_link *link, const struct reach
     if (any_key || reaches_all(r, &b->mask))
         run_again(c, b, r);
     else
-        publish_repeat(c, b, link);
+        publish_repeat(c, b, link, r);
 }
 
 /* Whether a key as it is now is of use to a waiter. `type` -1: there is none. */
@@ -352,6 +356,7 @@ bool blocked_cancel(struct core *c, struct session *s, enum blocked_end how, boo
         return false;
     release_session(c, b);
     s->bundle = NULL;
+    tracking_drop_held(s);
     if (how != BLOCKED_GONE)
         answer_end(c, s, b, how);
     session_touch(c, s);

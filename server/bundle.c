@@ -6,21 +6,63 @@
 #include <ck_pr.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "proto/mem.h"
 #include "server/blocked.h"
+#include "server/broken.h"
+#include "server/serve.h"
+#include "server/effects.h"
 #include "server/execute.h"
 #include "server/owner.h"
 #include "server/server.h"
 #include "server/session.h"
+#include "server/tracking.h"
 
 /* Keys hashed and prefetched ahead of the one that runs. */
 #define PREFETCH_DEPTH 16
 /* Looks at the release word before a core that stands still goes to sleep on it. */
 #define SPIN_LOOKS 200
+/* How long a core that stands still sleeps at a time. */
+#define STAND_WAIT_NS 50000000
 
 /* Other cores. */
+
+/* The break: each part goes to its shard by a message, without a place in the order. */
+struct piece {
+    struct core_message message;
+    struct bundle *bundle;
+};
+
+static void act_on_piece(struct core_message *m)
+{
+    struct piece *p = (struct piece *)m;
+    struct core *c = core_self();
+    bundle_act(c, &c->shard, p->bundle, 0);
+    mem_free(p);
+}
+
+static void send_in_pieces(struct core *c, struct bundle *b)
+{
+    const struct core_mask reach = b->reach;
+    for (uint32_t i = 0; i < server->core_count; i++) {
+        if (!core_mask_has(&reach, i))
+            continue;
+        struct piece *p = mem_alloc(sizeof(*p));
+        *p = (struct piece){.message.receive = act_on_piece, .bundle = b};
+        core_post(c, i, &p->message);
+    }
+}
+
+static bool is_in_pieces(const struct bundle *b)
+{
+    if (b->kind != BUNDLE_SPLIT || b->part_count == 1)
+        return false;
+    return broken(BROKEN_SPLIT_IN_PIECES) ||
+           (broken(BROKEN_PUBLISH_IN_PIECES) &&
+            b->parts[0].items[0].command->flags & CMD_PUBSUB);
+}
 
 static void publish(struct core *c, struct bundle *b)
 {
@@ -28,7 +70,11 @@ static void publish(struct core *c, struct bundle *b)
         c->stats.crosses++;
     else
         c->stats.splits++;
-    struct core_mask mask = b->mask;
+    if (is_in_pieces(b)) {
+        send_in_pieces(c, b);
+        return;
+    }
+    struct core_mask mask = b->reach;
     order_publish(server->order, c->index, b, &mask);
     /* From here on the bundle is its participants'. They are attended before our own walk. */
     for (int i = 0; i < ORDER_MASK_WORDS; i++)
@@ -60,14 +106,19 @@ void bundle_dispatch(struct core *c, struct bundle *b)
     }
 }
 
+void bundle_wake_behind(struct core *c)
+{
+    struct core_mask behind = order_behind(server->order, c->index);
+    for (uint32_t i = 0; i < server->core_count; i++)
+        if (i != c->index && core_mask_has(&behind, i))
+            core_wake(c, i);
+}
+
 void bundle_dispatch_deferred(struct core *c)
 {
     while (c->deferred_first) {
         if (!order_has_room(server->order, c->index)) {
-            struct core_mask behind = order_behind(server->order, c->index);
-            for (uint32_t i = 0; i < server->core_count; i++)
-                if (i != c->index && core_mask_has(&behind, i))
-                    core_wake(c, i);
+            bundle_wake_behind(c);
             return;
         }
         struct bundle *b = c->deferred_first;
@@ -83,7 +134,10 @@ void bundle_come_home(struct core_message *m)
     struct bundle *b = (struct bundle *)m;
     struct core *c = core_self();
     assert(b->home == c->index && c->dispatched > 0);
-    session_bundle_done(c, b->session, b);
+    if (b->session)
+        session_bundle_done(c, b->session, b);
+    else
+        effects_done(c, b);
 }
 
 void bundle_arrive(struct core_message *m)
@@ -119,6 +173,13 @@ static void start_call(const struct bundle *b, struct call *call, struct buf *ou
     call->db = b->db;
     call->no_touch = b->no_touch;
     call->reply = (struct reply){.out = out, .protocol = b->protocol};
+}
+
+static void set_client(const struct bundle *b, const struct bundle_item *item, struct call *call)
+{
+    call->session = b->session;
+    call->client = b->session ? b->session->id : 0;
+    call->track = item->track && b->session ? track_client(b->home, call->client) : 0;
 }
 
 struct hash_window {
@@ -162,7 +223,7 @@ void bundle_start_repeat(struct core *c, struct bundle *b, struct call *call)
     start_call(b, call, &b->parts[0].out);
     execute_start_clock(c);
     execute_prepare(c, call, NULL, item->command, item->argv, item->argc);
-    call->session = b->session;
+    set_client(b, item, call);
     call->repeated = true;
 }
 
@@ -196,7 +257,8 @@ static bool run_part(struct core *c, struct shard *s, struct bundle *b)
             prefetch_items(s, b->db, item, left < PREFETCH_DEPTH ? left : PREFETCH_DEPTH, &w);
         }
         execute_prepare(c, &call, s, item->command, item->argv, item->argc);
-        call.session = b->session;
+        set_client(b, item, &call);
+        call.may_wait = !b->transaction;
         call.first_key_hashed = w.hashed[in_window];
         call.first_key_hash = w.hashes[in_window];
         size_t reply = part->out.size;
@@ -204,14 +266,21 @@ static bool run_part(struct core *c, struct shard *s, struct bundle *b)
             run_split_item(c, &call, item->split, rank);
         else
             execute_whole(c, &call);
+        if (__builtin_expect(call.strayed, 0)) {
+            bundle_run_with_all(c, b);
+            return false;
+        }
         part->sizes[i] = part->out.size - reply;
+        part->flushed |= call.flushed;
         part->done = i + 1;
         if (__builtin_expect(call.wait.asked, 0)) {
             blocked_park(c, b, &call);
-            blocked_look(c, s, NULL); /* the run may have met a key that has expired */
+            effects_look(c, s, NULL); /* the run may have met a key that has expired */
             return false;
         }
-        blocked_look(c, s, NULL);
+        if (b->transaction && part->done < part->item_count)
+            continue; /* others learn of it when it is over */
+        effects_look(c, s, NULL);
         if (__builtin_expect(c->repeat_published, 0) && part->done < part->item_count &&
             !walk_between(c, s, b)) {
             core_post(c, s->index, &b->message);
@@ -245,71 +314,191 @@ static void release_others(struct core *c, const struct core_mask *mask, uint64_
     }
 }
 
+/* Not for ever: a script that runs for long is looked for now and then. */
+static void wait_on(void *word, uint32_t seen)
+{
+    struct timespec timeout = {.tv_nsec = STAND_WAIT_NS};
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, &timeout, NULL, 0);
+}
+
 /* Waits until the transaction of `ticket` has been run. Our shard is the runner's meanwhile. */
 static void stand_still(struct core *c, uint64_t ticket)
 {
     for (uint32_t looks = 0;; looks++) {
         /* Pairs with the release in release_others. */
         uint64_t seen = atomic_load_explicit(&c->released, memory_order_acquire);
-        if (seen == ticket + 1)
+        if (seen == ticket + 1) {
+            atomic_store_explicit(&c->begun, false, memory_order_relaxed);
             return;
+        }
         if (looks < SPIN_LOOKS && c->spins)
             ck_pr_stall();
-        else
-            syscall(SYS_futex, &c->released, FUTEX_WAIT_PRIVATE, (uint32_t)seen, NULL, NULL, 0);
+        else if (!serve_wait(c))
+            wait_on(&c->released, (uint32_t)seen);
     }
 }
 
-/* False where it was parked, or waits on. */
-static bool run_cross(struct core *c, struct bundle *b)
+/* How a run of a cross transaction ended. */
+enum cross_end {
+    CROSS_DONE,
+    CROSS_WAITS,   /* parked */
+    CROSS_STRAYED, /* its next item needs all shards */
+    CROSS_LATER,   /* an item has published a transaction that is to be run before the next */
+};
+
+static void find_shards(struct core *c, const struct bundle *b, struct shard **shards)
 {
-    struct shard *shards[SHARD_COUNT_MAX];
     for (uint32_t i = 0; i < server->core_count; i++) {
-        shards[i] = core_mask_has(&b->mask, i) ? &server->cores[i]->shard : NULL;
+        shards[i] = core_mask_has(&b->reach, i) ? &server->cores[i]->shard : NULL;
         if (shards[i] && shards[i]->now_ms < c->wall_ms)
             shards[i]->now_ms = c->wall_ms;
     }
-    const struct bundle_item *item = &b->parts[0].items[0];
-    struct buf *out = &b->parts[0].out;
+}
+
+/* Runs the next item. */
+static enum cross_end run_cross_item(struct core *c, struct bundle *b, struct shard *const *shards)
+{
+    struct bundle_part *part = &b->parts[0];
+    const struct bundle_item *item = &part->items[part->done];
     struct call call;
-    bool repeated = b->blocked != NULL;
-    if (repeated) {
-        bundle_start_repeat(c, b, &call);
-    } else {
-        start_call(b, &call, out);
-        execute_start_clock(c);
-        execute_prepare(c, &call, NULL, item->command, item->argv, item->argc);
-        call.session = b->session;
+    start_call(b, &call, &part->out);
+    execute_start_clock(c);
+    execute_prepare(c, &call, NULL, item->command, item->argv, item->argc);
+    set_client(b, item, &call);
+    call.shards = shards;
+    size_t before = part->out.size;
+    execute_whole(c, &call);
+    if (call.strayed)
+        return CROSS_STRAYED;
+    part->sizes[part->done] = part->out.size - before;
+    if (call.wait.asked) {
+        blocked_park(c, b, &call);
+        return CROSS_WAITS;
     }
+    part->done++;
+    return CROSS_DONE;
+}
+
+/* A parked command, once more. */
+static enum cross_end run_cross_again(struct core *c, struct bundle *b,
+                                      struct shard *const *shards)
+{
+    struct call call;
+    bundle_start_repeat(c, b, &call);
     call.shards = shards;
     execute_whole(c, &call);
-    b->parts[0].sizes[0] = out->size;
-    bool done = !call.wait.asked;
-    if (repeated)
-        done = blocked_settle_cross(c, b, &call, shards);
-    else if (!done)
-        blocked_park(c, b, &call);
-    blocked_serve(c, NULL, shards);
-    return done;
+    b->parts[0].sizes[0] = b->parts[0].out.size;
+    return blocked_settle_cross(c, b, &call, shards) ? CROSS_DONE : CROSS_WAITS;
+}
+
+static enum cross_end run_cross(struct core *c, struct bundle *b)
+{
+    struct shard *shards[SHARD_COUNT_MAX];
+    find_shards(c, b, shards);
+    if (b->blocked) {
+        enum cross_end end = run_cross_again(c, b, shards);
+        effects_look(c, NULL, shards);
+        return end;
+    }
+    const struct bundle_part *part = &b->parts[0];
+    enum cross_end end = CROSS_DONE;
+    while (end == CROSS_DONE && part->done < part->item_count) {
+        end = run_cross_item(c, b, shards);
+        effects_look(c, NULL, shards);
+        if (c->repeat_published && end == CROSS_DONE && part->done < part->item_count)
+            end = CROSS_LATER;
+    }
+    return end;
+}
+
+static void publish_again(struct core *c, struct bundle *b)
+{
+    atomic_store_explicit(&b->pending, core_mask_count(&b->reach), memory_order_relaxed);
+    bundle_dispatch(c, b);
+}
+
+void bundle_run_with_all(struct core *c, struct bundle *b)
+{
+    assert(b->part_count == 1 && b->parts[0].done < b->item_count);
+    b->kind = BUNDLE_CROSS;
+    b->borrowable = false;
+    for (uint32_t i = 0; i < server->core_count; i++)
+        core_mask_add(&b->reach, i);
+    publish_again(c, b);
+}
+
+/* The home core is to run it: waits until the other participants have arrived. */
+static void await_others(struct core *c, struct bundle *b)
+{
+    for (uint32_t looks = 0;; looks++) {
+        uint32_t seen = atomic_load_explicit(&c->arrivals, memory_order_acquire);
+        /* Pairs with the subtraction of those who arrive. */
+        if (atomic_load_explicit(&b->pending, memory_order_acquire) == 1)
+            return;
+        if (looks < SPIN_LOOKS && c->spins)
+            ck_pr_stall();
+        else if (!serve_wait(c))
+            wait_on(&c->arrivals, seen);
+    }
+}
+
+/* Says that one more has arrived, without a look at the bundle: it may be gone by now. */
+static void tell_home(uint32_t home)
+{
+    struct core *c = server->cores[home];
+    atomic_fetch_add_explicit(&c->arrivals, 1, memory_order_release);
+    syscall(SYS_futex, &c->arrivals, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+/* True where this core is to run the transaction: all others stand still. */
+static bool arrive(struct core *c, struct bundle *b)
+{
+    bool at_home = b->at_home;
+    uint32_t home = b->home;
+    if (at_home && home == c->index) {
+        await_others(c, b);
+        return true;
+    }
+    bool last = atomic_fetch_sub_explicit(&b->pending, 1, memory_order_acq_rel) == 1;
+    if (at_home)
+        tell_home(home);
+    return last;
+}
+
+static void act_cross(struct core *c, struct bundle *b, uint64_t ticket)
+{
+    struct core_mask reach = b->reach;
+    if (!arrive(c, b)) {
+        stand_still(c, ticket);
+        return;
+    }
+    serve_stand_back(c, &reach);
+    if (broken(BROKEN_EARLY_RELEASE))
+        release_others(c, &reach, ticket);
+    enum cross_end end = run_cross(c, b);
+    effects_settle(c);
+    if (!broken(BROKEN_EARLY_RELEASE))
+        release_others(c, &reach, ticket);
+    if (end == CROSS_STRAYED)
+        bundle_run_with_all(c, b);
+    else if (end == CROSS_LATER)
+        publish_again(c, b);
+    else if (end == CROSS_DONE)
+        bundle_send_home(c, b);
 }
 
 void bundle_act(struct core *c, struct shard *s, struct bundle *b, uint64_t ticket)
 {
-    assert(core_mask_has(&b->mask, s->index));
-    struct core_mask mask = b->mask;
-    if (b->kind == BUNDLE_SPLIT)
-        run_part(c, s, b);
-    bool cross = b->kind == BUNDLE_CROSS;
-    if (atomic_fetch_sub_explicit(&b->pending, 1, memory_order_acq_rel) != 1) {
-        if (cross)
-            stand_still(c, ticket);
+    assert(core_mask_has(&b->reach, s->index));
+    if (b->kind == BUNDLE_CROSS) {
+        act_cross(c, b, ticket);
         return;
     }
-    bool done = true;
-    if (cross) {
-        done = run_cross(c, b);
-        release_others(c, &mask, ticket);
-    }
-    if (done)
-        bundle_send_home(c, b);
+    run_part(c, s, b);
+    effects_settle(c);
+    if (atomic_fetch_sub_explicit(&b->pending, 1, memory_order_acq_rel) != 1)
+        return;
+    if (__builtin_expect(b->parts[0].flushed, 0))
+        tracking_post_all(c);
+    bundle_send_home(c, b);
 }

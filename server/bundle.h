@@ -6,9 +6,10 @@
  *   split  items (or their parts) on several shards: published in the order log; each participant
  * runs
  *          its part when it reaches the entry; the last to finish sends the bundle home
- *   cross  one item that needs several shards at once: each participant that reaches the entry
- * stops;
- *          the last to arrive runs it and releases the others
+ *   cross  one item (of scripts: several) that needs several shards at once: each participant that
+ * reaches the entry stops;
+ *          the last to arrive (or, where it looks at the session, its home core) runs it and
+ *          releases the others
  *
  * Hand-over: `pending` counts participants that have not finished (split) or arrived (cross). Each
  * subtracts one with acquire-release; whoever brings it to 0 sees all that the others wrote, and
@@ -26,6 +27,8 @@
 
 #define BUNDLE_ITEMS_MAX 512
 #define BUNDLE_SHARD_MANY UINT32_MAX
+/* A source of requests whose arguments, wherever they lie, stay good until the bundle is done. */
+#define BUNDLE_SOURCE_KEPT ((struct slice){NULL, SIZE_MAX})
 
 enum bundle_kind { BUNDLE_HOP, BUNDLE_SPLIT, BUNDLE_CROSS };
 
@@ -49,6 +52,7 @@ struct bundle_item {
     const struct slice *argv;
     uint32_t argc;
     struct bundle_split *split; /* NULL: this shard's alone */
+    bool track;                 /* what it reads is tracked: tracking.h */
 };
 
 /* One participant's work and what comes of it. Its items stand together, so that a core reads only
@@ -56,6 +60,7 @@ struct bundle_item {
 struct bundle_part {
     const struct bundle_item *items;
     uint32_t item_count;
+    bool flushed;   /* databases were flushed: every shard's part says so */
     uint32_t done;  /* items run: all of a part at once, but see bundle_run_hop */
     size_t *sizes;  /* bytes of each item's reply in `out` */
     struct buf out;
@@ -74,7 +79,11 @@ struct bundle {
     struct session *session;     /* NULL: its session does not wait for it any more */
     struct blocked *blocked;     /* parked: see blocked.h */
     struct bundle *next;       /* in the home core's deferred or outgoing list */
+    bool at_home;                /* cross: the home core takes part, and runs it */
+    bool transaction;            /* split: its items are EXEC's, and one reply */
     struct core_mask mask;     /* participants */
+    struct core_mask reach;    /* whom its entry in the order log names: the participants, or all
+                                * where a script strayed */
     uint32_t part_count;
     uint32_t item_count;
     uint16_t *order;           /* rank of each request's part, or BUNDLE_RANK_ALL; NULL: one part */
@@ -82,11 +91,12 @@ struct bundle {
     _Atomic uint32_t pending;
 };
 
-/* Makes a bundle of `count` routed requests of a session, parsed from `source`. `copy`: those bytes
- * do not outlive the iteration and are copied; else they stay good until the bundle is done (the
- * pinned query buffer). Arguments outside of `source` (an inline command's) are always copied. */
+/* Makes a bundle of `count` routed requests of a session (NULL: nobody awaits the replies), parsed
+ * from `source`. `copy`: those bytes do not outlive the iteration and are copied; else they stay
+ * good until the bundle is done (the pinned query buffer). Arguments outside of `source` (an inline
+ * command's) are always copied. */
 struct bundle *bundle_create(struct core *c, struct session *s, enum bundle_kind kind,
-                             const struct core_mask *mask, const struct request *requests,
+                             const struct core_mask *mask, struct request *requests,
                              uint32_t count, struct slice source, bool copy);
 void bundle_destroy(struct bundle *b);
 
@@ -99,6 +109,9 @@ void bundle_dispatch(struct core *c, struct bundle *b);
 /* Publishes deferred bundles as far as there is room. */
 void bundle_dispatch_deferred(struct core *c);
 
+/* Wakes the cores that keep this one from publishing. */
+void bundle_wake_behind(struct core *c);
+
 /* Step 2: acts on one entry of the order log for shard `s`: this core's, or one it has borrowed. */
 void bundle_act(struct core *c, struct shard *s, struct bundle *b, uint64_t ticket);
 /* Step 3: runs a hop that has arrived, and sends it back. On a borrowed shard the rest of it is
@@ -108,6 +121,9 @@ void bundle_run_hop(struct core *c, struct shard *s, struct bundle *b);
 /* Prepares the one command of a parked bundle to be run again; its shards are the caller's to set.
  */
 void bundle_start_repeat(struct core *c, struct bundle *b, struct call *call);
+/* Its next item, a script, needs more shards than it had, and was taken back: the rest of the
+ * bundle is published to run with all. */
+void bundle_run_with_all(struct core *c, struct bundle *b);
 /* Sends it to its home core, done. */
 void bundle_send_home(struct core *c, struct bundle *b);
 /* At home: it was answered; frees it as soon as nobody needs it. */

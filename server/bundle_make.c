@@ -6,6 +6,8 @@
 #include "server/bundle.h"
 #include "server/server.h"
 #include "server/session.h"
+#include "server/tracking.h"
+#include "server/transaction.h"
 
 /* Reply room given to each item in advance: a short value and its frame. */
 #define REPLY_ROOM 56
@@ -77,7 +79,7 @@ static void rank_parts(struct plan *p)
 
 static bool lies_in(struct slice range, const char *p)
 {
-    return p >= range.data && p <= range.data + range.size;
+    return (uintptr_t)p - (uintptr_t)range.data <= range.size;
 }
 
 static void count_parts(struct plan *p)
@@ -137,7 +139,7 @@ static struct bundle_item carve_split(struct carver *w, const struct plan *p,
             note_key_shards(r, key_shards);
         }
     }
-    return (struct bundle_item){r->command, argv, r->argc, split};
+    return (struct bundle_item){r->command, argv, r->argc, split, r->track == TRACKING_READS};
 }
 
 /* Room for each part's items, their arguments, sizes and replies; cursors for filling it. */
@@ -178,7 +180,8 @@ static void lay_out_item(struct carver *w, const struct plan *p, const struct re
     carve_args(w, p, r, w->at ? room->args : NULL);
     if (!w->at)
         return;
-    *room->items++ = (struct bundle_item){r->command, room->args, r->argc, NULL};
+    *room->items++ = (struct bundle_item){r->command, room->args, r->argc, NULL,
+                                            r->track == TRACKING_READS};
     room->args += r->argc;
     if (order)
         *order = (uint16_t)rank;
@@ -215,16 +218,19 @@ static bool is_borrowable(enum bundle_kind kind, const struct request *requests,
     if (kind == BUNDLE_CROSS || count > BORROW_ITEMS_MAX)
         return false;
     for (uint32_t i = 0; i < count; i++)
-        if (requests[i].command->route == ROUTE_ALL)
+        if (command_is_for_owner(requests[i].command) ||
+            !transaction_may_borrow(&requests[i], BORROW_ITEMS_MAX))
             return false;
     return true;
 }
 
 struct bundle *bundle_create(struct core *c, struct session *s, enum bundle_kind kind,
-                             const struct core_mask *mask, const struct request *requests,
+                             const struct core_mask *mask, struct request *requests,
                              uint32_t count, struct slice source, bool copy)
 {
     assert(count > 0 && count <= BUNDLE_ITEMS_MAX);
+    if (__builtin_expect(s && s->tracking, 0))
+        tracking_mark(s, requests, count);
     struct plan p;
     p.requests = requests;
     p.count = count;
@@ -235,10 +241,16 @@ struct bundle *bundle_create(struct core *c, struct session *s, enum bundle_kind
     rank_parts(&p);
     count_parts(&p);
     struct bundle model = {
-        .kind = kind, .home = c->index, .db = s->db, .protocol = s->protocol,
-        .no_touch = s->no_touch, .borrowable = is_borrowable(kind, requests, count),
-        .session = s, .mask = *mask, .part_count = p.parts, .item_count = count,
+        .kind = kind, .home = c->index, .borrowable = is_borrowable(kind, requests, count),
+        .session = s, .mask = *mask, .reach = *mask, .part_count = p.parts, .item_count = count,
+        .protocol = 2,
     };
+    if (s) {
+        model.db = s->db;
+        model.protocol = s->protocol;
+        model.no_touch = s->no_touch;
+        model.at_home = transaction_needs_home(&requests[0]);
+    }
     struct carver measure = {0};
     lay_out(&measure, &p, &model);
     struct carver w = {mem_alloc_aligned(measure.size, 64), 0};
@@ -246,7 +258,8 @@ struct bundle *bundle_create(struct core *c, struct session *s, enum bundle_kind
     assert(w.size == measure.size);
     atomic_init(&b->pending, core_mask_count(mask));
     b->message.receive = kind == BUNDLE_HOP ? bundle_arrive : bundle_come_home;
-    s->bundle = b;
+    if (s)
+        s->bundle = b;
     c->dispatched++;
     return b;
 }

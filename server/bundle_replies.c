@@ -85,8 +85,25 @@ static void write_reply(struct core *c, struct bundle *b, uint32_t rank,
     pass_item(b, cursors, rank);
 }
 
+/* EXEC's reply: that of each item, in one array. */
+static void write_array(struct core *c, struct bundle *b, struct session *s)
+{
+    struct reply_cursor cursors[SHARD_COUNT_MAX];
+    memset(cursors, 0, b->part_count * sizeof(*cursors));
+    size_t mark;
+    struct reply reply = {.out = session_reply_begin(c, s, &mark), .protocol = b->protocol};
+    reply_array(&reply, b->item_count);
+    for (uint32_t i = 0; i < b->item_count; i++)
+        write_reply(c, b, b->order[i], cursors, reply.out);
+    session_reply_end(s, mark);
+}
+
 void bundle_write_replies(struct core *c, struct bundle *b, struct session *s)
 {
+    if (b->transaction) {
+        write_array(c, b, s);
+        return;
+    }
     size_t mark;
     if (b->part_count == 1 && s->reply_mode == REPLY_ON) {
         buf_append_slice(session_reply_begin(c, s, &mark), buf_slice(&b->parts[0].out));

@@ -48,6 +48,7 @@ struct config {
     int64_t lfu_log_factor;
     int64_t lfu_decay_time; /* minutes */
     int64_t active_expire_effort;
+    int notify_keyspace_events; /* NOTIFY_... classes of shard/event.h */
     int64_t proto_max_bulk_len; /* bytes */
     /* Collections: see struct keyspace_options. */
     int64_t hash_max_listpack_entries, hash_max_listpack_value;
@@ -58,10 +59,13 @@ struct config {
     int64_t hll_sparse_max_bytes;
     bool lazyfree_lazy_expire, lazyfree_lazy_server_del;
     bool lazyfree_lazy_user_del, lazyfree_lazy_user_flush;
+    /* Scripts. */
+    int64_t busy_reply_threshold; /* ms; 0: no script is slow */
     /* Clients. */
     char *requirepass;     /* "" : none */
     int64_t client_query_buffer_limit; /* bytes */
     struct config_output_limit output_limits[3]; /* normal, replica, pubsub */
+    int64_t tracking_table_max_keys; /* 0: no limit */
     int enable_debug_command; /* enum config_debug */
     /* Process. */
     int log_level;

@@ -85,6 +85,10 @@ void config_fault_explain(const struct config_option *o, const struct config_fau
     case FAULT_LIMIT_COUNT:
     case FAULT_LIMIT_CLASS:
     case FAULT_LIMIT_VALUE: explain_limits(o, fault, dashes, to); break;
+    case FAULT_NOTIFY:
+        buf_printf(to, "%s%s '%.*s' has a letter that is no class of events: use those of "
+                       "Ag$lshzxeKEtmdn", dashes, o->name, SHOWN(fault->value));
+        break;
     case FAULT_ONLY: explain_only(o, fault, dashes, to); break;
     }
 }
@@ -120,6 +124,9 @@ void config_fault_reply(const struct config_option *o, const struct config_fault
     case FAULT_LIMIT_VALUE:
         buf_append_text(to, "Error in hard, soft or soft_seconds setting in buffer limit "
                             "configuration.");
+        break;
+    case FAULT_NOTIFY:
+        buf_append_text(to, "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
         break;
     case FAULT_ONLY:
         buf_printf(to, "%s; use %s %s", o->only_reason, o->name, o->only[0] ? o->only : "\"\"");

@@ -22,6 +22,7 @@ enum option_type {
     OPTION_STRING,        /* char *, owned; with OPTION_MANY the words joined by blanks */
     OPTION_BIND,          /* bind and bind_count */
     OPTION_OUTPUT_LIMITS, /* output_limits */
+    OPTION_NOTIFY,        /* int, the classes of notify-keyspace-events, a letter each */
 };
 
 enum option_flags {
@@ -67,6 +68,7 @@ enum fault_kind {
     FAULT_LIMIT_COUNT, /* of client-output-buffer-limit: not groups of four */
     FAULT_LIMIT_CLASS,
     FAULT_LIMIT_VALUE,
+    FAULT_NOTIFY,      /* a letter that is no class */
     FAULT_ONLY,        /* well-formed, but this version lacks what it asks for */
 };
 

@@ -109,6 +109,15 @@ static const struct config_option options[] = {
      .flags = OPTION_MUTABLE,
      .text = "How much CPU time goes into removing expired keys that nobody asks for. More "
              "effort keeps fewer of them in memory."},
+    {"notify-keyspace-events", OPTION_NOTIFY, FIELD(notify_keyspace_events, int), "\"\"",
+     .flags = OPTION_MUTABLE,
+     .text = "Which changes of keys are published, each class of them a letter. K: to channels "
+             "__keyspace@<db>__:<key>, the event as the message; E: to channels "
+             "__keyevent@<db>__:<event>, the key as the message; at least one of the two. g: "
+             "commands that suit every type (DEL, EXPIRE, RENAME, ...); $ l s h z t: those on "
+             "strings, lists, sets, hashes, sorted sets, streams; x: keys whose time has come; "
+             "e: keys evicted; d: modules; A: all of these. Besides, n: keys that come into "
+             "being; m: keys looked for in vain."},
     {"proto-max-bulk-len", MEMORY_FIELD(proto_max_bulk_len), "512mb", MB, INT64_MAX,
      .flags = OPTION_MUTABLE,
      .text = "The longest argument of a command, and the longest string value."},
@@ -177,6 +186,13 @@ static const struct config_option options[] = {
      .flags = OPTION_MUTABLE,
      .text = "The same for FLUSHALL and FLUSHDB that say neither SYNC nor ASYNC."},
 
+    {"busy-reply-threshold", INTEGER_FIELD(busy_reply_threshold), "5000", 0, INT32_MAX,
+     .flags = OPTION_MUTABLE, .section = "Scripts",
+     .text = "A script or function that has run for so many milliseconds counts as busy: SCRIPT "
+             "KILL or FUNCTION KILL can end it, as long as it has not written. 0: none does."},
+    {"lua-time-limit", INTEGER_FIELD(busy_reply_threshold), "5000", 0, INT32_MAX,
+     .flags = OPTION_MUTABLE | OPTION_ALIAS},
+
     {"requirepass", STRING_FIELD(requirepass), "\"\"", .flags = OPTION_MUTABLE,
      .section = "Clients",
      .text = "The password that clients give with AUTH or HELLO. \"\": none is asked. The "
@@ -192,6 +208,10 @@ static const struct config_option options[] = {
              "soft limit. Groups of class (normal, replica or pubsub), hard limit, soft limit "
              "and those seconds; 0 is no limit, a class not named keeps its limits. Only normal "
              "clients exist in this version."},
+    {"tracking-table-max-keys", INTEGER_FIELD(tracking_table_max_keys), "1000000", 0, INT64_MAX,
+     .flags = OPTION_MUTABLE,
+     .text = "How many keys are remembered as cached by clients (CLIENT TRACKING). Above, keys "
+             "are forgotten at random, and clients told as if they had changed. 0: no limit."},
     {"enable-debug-command", ENUM_FIELD(enable_debug_command), "no", .names = debug_access,
      .text = "Whether DEBUG may be used: by nobody, by everyone, or from this host only "
              "(local). It can stop the server."},

@@ -9,6 +9,7 @@
 
 #include "proto/mem.h"
 #include "proto/number.h"
+#include "shard/event.h"
 
 /* CONFIG GET's names of the classes of output_limits, and what else is understood for them. */
 static const char *const limit_classes[] = {"normal", "slave", "pubsub"};
@@ -150,6 +151,34 @@ static struct config_fault set_limits(struct config *c, const struct slice *word
     return (struct config_fault){.kind = FAULT_NONE};
 }
 
+/* Letters of classes, in the order in which they are printed: what A stands for first. Redis prints
+ * the one behind that, too, only where not all of them are set. */
+static const struct {
+    char letter;
+    unsigned class;
+} notify_letters[] = {
+    {'g', NOTIFY_GENERIC}, {'$', NOTIFY_STRING},  {'l', NOTIFY_LIST},     {'s', NOTIFY_SET},
+    {'h', NOTIFY_HASH},    {'z', NOTIFY_ZSET},    {'x', NOTIFY_EXPIRED},  {'e', NOTIFY_EVICTED},
+    {'t', NOTIFY_STREAM},  {'d', NOTIFY_MODULE},  {'n', NOTIFY_NEW},      {'K', NOTIFY_KEYSPACE},
+    {'E', NOTIFY_KEYEVENT}, {'m', NOTIFY_KEY_MISS}, {'A', NOTIFY_ALL},
+};
+#define NOTIFY_LETTERS (sizeof(notify_letters) / sizeof(notify_letters[0]))
+
+static enum fault_kind set_notify(int *to, struct slice word)
+{
+    unsigned classes = 0;
+    for (size_t i = 0; i < word.size; i++) {
+        size_t at = 0;
+        while (at < NOTIFY_LETTERS && notify_letters[at].letter != word.data[i])
+            at++;
+        if (at == NOTIFY_LETTERS)
+            return FAULT_NOTIFY;
+        classes |= notify_letters[at].class;
+    }
+    *to = (int)classes;
+    return FAULT_NONE;
+}
+
 static enum fault_kind set_one(const struct config_option *o, struct config *c, struct slice word)
 {
     switch (o->type) {
@@ -157,6 +186,7 @@ static enum fault_kind set_one(const struct config_option *o, struct config *c, 
     case OPTION_INTEGER: return set_integer(o, field(o, c), word);
     case OPTION_MEMORY: return set_memory(o, field(o, c), word);
     case OPTION_ENUM: return set_enum(o, field(o, c), word);
+    case OPTION_NOTIFY: return set_notify(field(o, c), word);
     default:
         assert(o->type == OPTION_STRING);
         set_string(field(o, c), &word, 1);
@@ -230,6 +260,19 @@ static void print_limits(const struct config *c, struct buf *to)
     }
 }
 
+static void print_notify(unsigned classes, struct buf *to)
+{
+    bool all = (classes & NOTIFY_ALL) == NOTIFY_ALL;
+    if (all)
+        buf_append_text(to, "A");
+    for (size_t i = 0; i < NOTIFY_LETTERS - 1; i++) {
+        unsigned class = notify_letters[i].class;
+        bool within = class & (NOTIFY_ALL | NOTIFY_NEW);
+        if ((classes & class) && !(all && within))
+            buf_append(to, &notify_letters[i].letter, 1);
+    }
+}
+
 void config_value_print(const struct config_option *o, const struct config *c, struct buf *to)
 {
     const void *at = field(o, c);
@@ -241,6 +284,7 @@ void config_value_print(const struct config_option *o, const struct config *c, s
     case OPTION_STRING: buf_append_text(to, *(char *const *)at); break;
     case OPTION_BIND: print_bind(c, to); break;
     case OPTION_OUTPUT_LIMITS: print_limits(c, to); break;
+    case OPTION_NOTIFY: print_notify((unsigned)*(const int *)at, to); break;
     }
 }
 

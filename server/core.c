@@ -7,13 +7,21 @@
 #include "proto/mem.h"
 #include "server/accept.h"
 #include "server/blocked.h"
+#include "server/broken.h"
 #include "server/bundle.h"
+#include "server/serve.h"
 #include "server/cron.h"
+#include "server/effects.h"
 #include "server/execute.h"
 #include "server/owner.h"
+#include "server/pubsub.h"
+#include "server/script/function_core.h"
+#include "server/script/script.h"
 #include "server/server.h"
 #include "server/session.h"
+#include "server/session_table.h"
 #include "server/stand_in.h"
+#include "server/tracking.h"
 
 #define RECEIVE_BUFFER_COUNT 64
 #define RECEIVE_BUFFER_SIZE 16384
@@ -28,6 +36,8 @@
 #define WALL_READ_US 10000
 /* A wall clock that goes back by less than this is taken to stand still. */
 #define CLOCK_STEP_MS 1000
+/* How long to wait at a time for a shard that was borrowed. */
+#define CLAIM_WAIT_US 50000
 
 static _Thread_local struct core *this_core;
 
@@ -76,6 +86,18 @@ void arena_reset(struct arena *a)
     a->current = a->first;
     if (a->first->cap > ARENA_CHUNK_SIZE)
         arena_deinit(a);
+}
+
+void arena_cut(struct arena *a, struct arena_mark mark)
+{
+    if (!mark.chunk) {
+        arena_reset(a);
+        return;
+    }
+    free_chunks(mark.chunk->next);
+    mark.chunk->next = NULL;
+    mark.chunk->used = mark.used;
+    a->current = mark.chunk;
 }
 
 void arena_deinit(struct arena *a)
@@ -141,7 +163,9 @@ void core_wake(struct core *c, uint32_t to)
 
 void core_post(struct core *c, uint32_t to, struct core_message *m)
 {
-    if (to == c->index)
+    if (to == c->index && c->serving)
+        serve_take(c, m);
+    else if (to == c->index)
         m->receive(m);
     else
         mesh_post(server->mesh, c->index, to, &m->link);
@@ -172,13 +196,17 @@ static void attend_touched(struct core *c)
 
 /* Step 1. */
 
-/* The first event after a sleep: from here on the shard is ours again. */
+/* The first event after a sleep: from here on the shard is ours again. But where it was borrowed
+ * for a script that takes long: then the events are served as far as that can be without it. */
 static void wake_up(struct core *c)
 {
-    if (!c->asleep)
+    if (!c->asleep || c->locked_out)
         return;
+    while (!owner_claim_within(&c->owner, CLAIM_WAIT_US)) {
+        if (serve_held(c) != HELD_NOT && serve_lock_out(c))
+            return;
+    }
     c->asleep = false;
-    owner_claim(&c->owner);
     refresh_time(c);
 }
 
@@ -211,6 +239,7 @@ static const struct ring_handler handler = {on_accepted, on_received, on_sent, o
 static bool has_work(const struct core *c)
 {
     return c->resume || c->touched_sessions || c->deferred_first || c->mesh_backlog ||
+           c->effects_held || c->kept_first ||
            c->request_count || c->hop_count || cron_in_haste(c);
 }
 
@@ -231,14 +260,12 @@ static unsigned sleep_until_event(struct core *c)
     owner_release(&c->owner);
     /* Pairs with core_fence in core_wake: either we see its work here, or it sees us asleep. */
     core_fence(c);
-    unsigned events;
-    if (others_gave_work(c)) {
-        events = ring_poll(c->ring, 0);
-    } else {
-        c->stats.sleeps++;
-        events = ring_poll(c->ring, wait_us);
-    }
+    bool sleeps = !others_gave_work(c);
+    unsigned events = ring_poll(c->ring, sleeps ? wait_us : 0);
     wake_up(c);
+    if (c->locked_out)
+        serve_locked_out(c);
+    c->stats.sleeps += sleeps; /* now that no borrower reads it for INFO */
     return events;
 }
 
@@ -279,6 +306,7 @@ static void feed_resumed(struct core *c)
         struct session *next = s->next_resume;
         s->in_resume = false;
         session_resume(c, s);
+        session_touch(c, s); /* replies may have waited for more */
         s = next;
     }
 }
@@ -294,6 +322,8 @@ static void gather(struct core *c)
     else if (spin(c) == 0)
         sleep_until_event(c);
     refresh_time(c);
+    if (__builtin_expect(c->kept_first != NULL, 0))
+        serve_kept(c);
     receive_messages(c);
     feed_resumed(c);
     bundle_dispatch_deferred(c);
@@ -304,11 +334,14 @@ static void gather(struct core *c)
 void core_walk(struct core *c)
 {
     c->repeat_published = false;
-    attend_touched(c);
     uint64_t ticket;
     struct bundle *b;
-    while ((b = order_next(server->order, c->index, &ticket)) != NULL)
-        bundle_act(c, &c->shard, b, ticket);
+    do {
+        attend_touched(c); /* by the entry before too: the next may make us stand still */
+        b = order_next(server->order, c->index, &ticket);
+        if (b)
+            bundle_act(c, &c->shard, b, ticket);
+    } while (b);
 }
 
 /* Step 3. */
@@ -317,8 +350,8 @@ static void prefetch_requests(struct core *c, uint32_t from, uint32_t to)
 {
     for (uint32_t i = from; i < to; i++) {
         struct request *r = &c->requests[i];
-        int16_t key = r->command ? r->command->first_key : 0;
-        r->hashed = key > 0 && (uint32_t)key < r->argc;
+        uint32_t key = r->command && !r->away ? command_first_key(r->command, r->argc) : 0;
+        r->hashed = key != 0;
         if (!r->hashed)
             continue;
         r->hash = keyspace_hash(c->shard.keyspace, r->argv[key]);
@@ -332,19 +365,24 @@ static void prefetch_requests(struct core *c, uint32_t from, uint32_t to)
 static void run_gathered(struct core *c)
 {
     execute_start_clock(c);
-    for (uint32_t i = 0; i < c->request_count; i++) {
-        if (i % PREFETCH_DEPTH == 0) {
-            uint32_t end = i + PREFETCH_DEPTH;
-            prefetch_requests(c, i, end < c->request_count ? end : c->request_count);
+    for (uint32_t i = 0, fetched = 0; i < c->request_count;) {
+        if (i >= fetched) {
+            fetched = i + PREFETCH_DEPTH < c->request_count ? i + PREFETCH_DEPTH : c->request_count;
+            prefetch_requests(c, i, fetched);
         }
+        const uint32_t count = request_span(&c->requests[i]);
+        c->request_next = i + count;
         session_run(c, &c->requests[i]);
+        i += count;
         if (__builtin_expect(c->repeat_published, 0))
             core_walk(c);
     }
-    c->request_count = 0;
-    for (uint32_t i = 0; i < c->hop_count; i++)
+    c->request_count = c->request_next = 0;
+    for (uint32_t i = 0; i < c->hop_count; i++) {
+        c->hop_next = i + 1;
         bundle_run_hop(c, &c->shard, c->hops[i]);
-    c->hop_count = 0;
+    }
+    c->hop_count = c->hop_next = 0;
 }
 
 /* Step 4. */
@@ -354,9 +392,34 @@ static void on_handed(void *context, uint32_t to)
     core_wake(context, to);
 }
 
+/* Those who were given something while they slept, by whoever held their shards: they are stood in
+ * for once more, or woken. */
+static void wake_receivers(struct core *c)
+{
+    for (uint32_t i = 0; i < server->core_count; i++)
+        if (core_mask_has(&c->waking, i) && !stand_in_deliver(c, i))
+            core_wake(c, i);
+    c->waking = (struct core_mask){0};
+}
+
 static void flush(struct core *c)
 {
-    stand_in_send_outgoing(c);
+    c->stats.iterations++;
+    stand_in_send_outgoing(c); /* before the effects: what it runs has some, too */
+    if (__builtin_expect(!effects_flush(c), 0)) {
+        arena_reset(&c->arena);
+        c->effects_held = true;
+        return;
+    }
+    c->effects_held = false;
+    pubsub_deliver(c);
+    tracking_deliver(c);
+    if (__builtin_expect(c->tells, 0)) {
+        c->tells = false;
+        mesh_flush(server->mesh, c->index, on_handed, c);
+    }
+    if (__builtin_expect(!core_mask_empty(&c->waking), 0))
+        wake_receivers(c);
     struct session *s = c->touched_sessions;
     c->touched_sessions = NULL;
     while (s) {
@@ -367,7 +430,6 @@ static void flush(struct core *c)
     }
     c->mesh_backlog = mesh_flush(server->mesh, c->index, on_handed, c);
     arena_reset(&c->arena);
-    c->stats.iterations++;
 }
 
 /* The whole. */
@@ -381,6 +443,8 @@ struct core *core_create(uint32_t index)
     c->command_stats = mem_alloc_zeroed(registry_count(server->registry) *
                                         sizeof(*c->command_stats));
     buf_init(&c->scratch);
+    pthread_mutex_init(&c->serve_mutex, NULL);
+    session_table_init(c);
     return c;
 }
 
@@ -390,11 +454,13 @@ void core_destroy(struct core *c)
         buf_deinit(&c->pool[--c->pool_count]);
     buf_deinit(&c->scratch);
     arena_deinit(&c->arena);
+    session_table_deinit(c);
     mem_free(c->timers);
     mem_free(c->requests);
     mem_free(c->hops);
     mem_free(c->batch);
     mem_free(c->command_stats);
+    pthread_mutex_destroy(&c->serve_mutex);
     mem_free(c);
 }
 
@@ -404,10 +470,15 @@ void core_measure(const struct core *c, struct core_memory *m)
     *m = (struct core_memory){.entries = s->heap.used_bytes, .blocks = s->block_bytes};
     for (uint32_t i = 0; i < s->keyspace->db_count; i++)
         m->tables += table_memory(&s->dbs[i].keys);
+    m->tables += track_memory(&s->tracks);
     m->fixed = sizeof(*c) + BUNDLE_ITEMS_MAX * sizeof(*c->batch) + c->scratch.cap +
                registry_count(server->registry) * sizeof(*c->command_stats) +
                c->request_cap * sizeof(*c->requests) + c->hop_cap * sizeof(*c->hops) +
                s->keyspace->db_count * sizeof(*s->dbs);
+    m->fixed += pubsub_core_memory(c);
+    m->scripts = script_core_memory(c);
+    m->functions = function_core_memory(c);
+    m->fixed += m->scripts + m->functions;
     for (uint32_t i = 0; i < c->pool_count; i++)
         m->fixed += c->pool[i].cap;
     for (const struct arena_chunk *chunk = c->arena.first; chunk; chunk = chunk->next)
@@ -435,8 +506,11 @@ bool core_start(struct core *c, uint64_t seed, bool spins)
 void core_run(struct core *c)
 {
     while (!cron_finished(c)) {
+        if (broken(BROKEN_WALK_BEFORE_GATHER))
+            core_walk(c);
         gather(c);
-        core_walk(c);
+        if (!broken(BROKEN_WALK_BEFORE_GATHER))
+            core_walk(c);
         run_gathered(c);
         flush(c);
         cron_run(c);
@@ -445,6 +519,11 @@ void core_run(struct core *c)
 
 void core_finish(struct core *c)
 {
+    effects_finish(c);
+    pubsub_finish(c);
+    tracking_finish(c);
+    script_core_finish(c);
+    function_core_finish(c);
     ring_destroy(c->ring);
     shard_deinit(&c->shard);
     this_core = NULL;

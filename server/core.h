@@ -14,6 +14,7 @@
  * */
 #pragma once
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "net/mesh.h"
@@ -24,7 +25,13 @@
 
 struct blocked;
 struct bundle;
+struct effects;
+struct function_core;
+struct inner;
+struct pubsub;
+struct script_core;
 struct session;
+struct tracking_core;
 
 /* A message between cores: what travels, and what the receiver does with it. */
 struct core_message {
@@ -43,7 +50,16 @@ struct request {
     uint8_t kind;    /* routing: enum route_kind of route.c */
     uint64_t hash;   /* run step: of its first key, where `hashed` */
     bool hashed;
+    bool away;       /* run step: its shards are to be borrowed, or it goes there ... */
+    uint16_t group;  /* ... with so many, itself the first, that come behind it; 0: alone */
+    uint8_t track;   /* enum tracking_mark: whether what it reads is tracked */
 };
+
+/* How many of the run list go together, this one being the first. */
+static inline uint32_t request_span(const struct request *r)
+{
+    return r->away ? r->group : 1;
+}
 
 /* Memory for one iteration's arguments: chunks that are reused, never moved. */
 struct arena_chunk {
@@ -113,8 +129,10 @@ struct core {
     struct request *batch;    /* what one session was parsed into: BUNDLE_ITEMS_MAX of them */
     struct request *requests; /* the run list */
     uint32_t request_count, request_cap;
+    uint32_t request_next;    /* the first that was not begun */
     struct bundle **hops;     /* bundles from other cores to run */
     uint32_t hop_count, hop_cap;
+    uint32_t hop_next;        /* likewise */
     struct core_mask touched; /* participants of what was published: attended before the walk */
     struct core_mask outgoing_mask;     /* cores with hops in `outgoing` */
     struct bundle *outgoing[SHARD_COUNT_MAX]; /* by core: a chain, newest first */
@@ -122,17 +140,30 @@ struct core {
     /* Session lists. */
     struct session *sessions;  /* all, newest first */
     uint32_t session_count;
+    struct table session_ids;  /* the same: session_table.h */
     struct session *resume;    /* to be fed from their query buffers at the next gather */
     struct session *touched_sessions; /* ran something or have output: flushed in step 4 */
     struct session *held;      /* held back by CLIENT PAUSE */
     struct bundle *deferred_first, *deferred_last; /* wait for room in the order log */
     uint32_t dispatched;       /* bundles under way, those that wait among them */
     uint32_t blocked_count;    /* sessions that wait */
+    uint64_t watch_rounds;     /* tokens of WATCH drawn here */
     bool repeat_published;     /* in this run step, for a waiter of our shard: see core_walk */
+    bool effects_held;         /* what was done waits for room in the order log: nothing leaves */
     bool parsers_grown;        /* some session's parser has, and is to be trimmed */
+    struct core_mask waking;   /* cores given something to send, to be woken in step 4 */
+    struct inner *inner;       /* what runs commands within another now: see inner.h */
+    struct effects *effects;   /* see effects.h; made when first needed */
+    struct pubsub *pubsub;     /* see pubsub.h */
+    struct tracking_core *tracking; /* see tracking.h; made when first needed */
+    struct script_core *scripts; /* see script/script.h; made when first needed */
+    struct function_core *functions; /* see script/function_core.h; made when first needed */
     struct blocked **timers;   /* a heap of the timeouts: blocked_timers.h */
     uint32_t timer_count, timer_cap;
 
+    bool locked_out;           /* woken, but a script that runs for long has the shard: serve.h */
+    bool serving;              /* within serve.h: no shard may be touched */
+    struct core_message *kept_first, *kept_last; /* came meanwhile, for the next gather */
     bool asleep;               /* the shard was let go of and not claimed since */
     struct buf scratch;        /* for replies that are framed once they are whole */
     struct buf pool[CORE_POOL_SIZE]; /* empty output buffers, the warmest last */
@@ -152,6 +183,8 @@ struct core {
     uint32_t over_soft_limit;  /* sessions whose output is above their soft limit */
     int64_t http_told_us;      /* when the log last told of HTTP on this port; 0: never */
     uint32_t stop_rounds;      /* iterations since the stop began */
+    bool tells;                /* invalidations are to be on their way before our replies */
+    bool trimming;             /* what clients have cached is to be trimmed on: tracking.h */
     bool sweeping;             /* the last sweep slice was fruitful: another one is due */
     int64_t sweep_used_us;     /* in this period */
     uint64_t cron_commands;    /* stats.commands at the last cron */
@@ -161,6 +194,10 @@ struct core {
     /* Read and written by other threads. */
     _Atomic uint32_t owner __attribute__((aligned(64))); /* of the shard: enum owner_state */
     _Atomic uint64_t released; /* ticket + 1 of the last cross transaction released; a futex */
+    _Atomic uint32_t held_by;  /* enum held_kind: what keeps the shard for long */
+    _Atomic bool begun;        /* the cross transaction that it stands still for: see serve.h */
+    pthread_mutex_t serve_mutex; /* see serve.h */
+    _Atomic uint32_t arrivals; /* at a cross transaction that this core is to run; a futex */
     _Atomic uint32_t fence;    /* stands for full fences in thread-sanitizer builds */
     _Atomic uint32_t load;     /* sessions, as core 0 sees them when it spreads connections */
 };
@@ -171,6 +208,7 @@ struct core_memory {
     uint64_t blocks;  /* values beside their entries */
     uint64_t tables;
     uint64_t fixed;   /* what a core has without keys and sessions */
+    uint64_t scripts, functions; /* interpreters, in `fixed` too */
 };
 
 /* On the core's thread, or while it stands still. */
@@ -202,6 +240,16 @@ void core_resume(struct core *c, struct session *s);
 
 void *arena_alloc(struct arena *a, size_t size);
 void arena_reset(struct arena *a);
+/* What is allocated behind a mark goes with arena_cut. */
+struct arena_mark {
+    struct arena_chunk *chunk;
+    size_t used;
+};
+static inline struct arena_mark arena_mark(const struct arena *a)
+{
+    return (struct arena_mark){a->current, a->current ? a->current->used : 0};
+}
+void arena_cut(struct arena *a, struct arena_mark mark);
 void arena_deinit(struct arena *a);
 
 /* A cheap tick counter for durations, and its rate. */

@@ -4,8 +4,10 @@
 #include "proto/mem.h"
 #include "server/accept.h"
 #include "server/blocked.h"
+#include "server/effects.h"
 #include "server/server.h"
 #include "server/session.h"
+#include "server/tracking.h"
 
 #include <time.h>
 
@@ -38,7 +40,7 @@ static int64_t monotonic_us(void)
 static void sweep(struct core *c)
 {
     const struct keyspace_options *o = &server->keyspace.options;
-    if (!o->active_expire || !shard_has_expiring(&c->shard)) {
+    if (!o->active_expire || server->cron_paused || !shard_has_expiring(&c->shard)) {
         c->sweeping = false;
         return;
     }
@@ -75,7 +77,7 @@ static void close_idle(struct core *c)
     if (timeout_ms == 0)
         return;
     for (struct session *s = c->sessions; s; s = s->next)
-        if (!s->bundle && c->wall_ms - s->last_active_ms > timeout_ms)
+        if (!s->bundle && !s->subscriptions && c->wall_ms - s->last_active_ms > timeout_ms)
             session_end(c, s, false);
 }
 
@@ -141,7 +143,7 @@ static void collect(struct core *c)
 
 bool cron_in_haste(const struct core *c)
 {
-    return c->sweeping || c->shard.garbage.first ||
+    return c->sweeping || c->trimming || c->shard.garbage.first ||
            (c->stop_rounds && c->stop_rounds <= STOP_ROUNDS);
 }
 
@@ -170,14 +172,39 @@ bool cron_finished(const struct core *c)
     return atomic_load(&server->cores_drained) == server->core_count && !c->sessions;
 }
 
+/* Of what was swept or forgotten. */
+static void take_effects(struct core *c)
+{
+    if (!c->shard.events.first)
+        return;
+    effects_take(c, &c->shard, NULL);
+    c->mesh_backlog = true; /* no sleep before they are on their way */
+}
+
+static void look_after(struct core *c)
+{
+    c->sweep_used_us = 0;
+    sweep(c);
+    c->trimming = tracking_trim(c);
+    take_effects(c);
+    sample(c);
+    note_memory(c);
+    close_idle(c);
+    check_soft_limits(c);
+    trim_parsers(c);
+}
+
 void cron_run(struct core *c)
 {
     if (__builtin_expect(atomic_load_explicit(&server->stopping, memory_order_relaxed), 0))
         stop(c);
     if (c->sweeping)
         sweep(c);
+    if (c->trimming)
+        c->trimming = tracking_trim(c);
     if (c->shard.garbage.first)
         collect(c);
+    take_effects(c);
     blocked_run_timers(c);
     /* Something was done after an idle spell: what it left behind is looked after soon. */
     bool idle = c->next_cron_us > c->now_us + BUSY_PERIOD_US;
@@ -185,13 +212,8 @@ void cron_run(struct core *c)
         c->next_cron_us = c->now_us + BUSY_PERIOD_US;
     if (c->now_us < c->next_cron_us)
         return;
-    c->sweep_used_us = 0;
-    sweep(c);
-    sample(c);
-    note_memory(c);
-    close_idle(c);
-    check_soft_limits(c);
-    trim_parsers(c);
+    if (!server->cron_paused)
+        look_after(c);
     end_pause(c);
     bool busy = c->over_soft_limit || c->held || c->stop_deadline_us ||
                 c->stats.commands != c->cron_commands || shard_has_expiring(&c->shard);

@@ -7,6 +7,7 @@
 #include "server/bundle.h"
 #include "server/server.h"
 #include "server/session.h"
+#include "server/tracking.h"
 
 void execute_start_clock(struct core *c)
 {
@@ -26,7 +27,12 @@ void execute_prepare(struct core *c, struct call *call, struct shard *shard,
     call->reply.errors = 0;
     call->first_key_hashed = false;
     call->session = NULL;
+    call->client = 0;
+    call->track = 0;
+    call->flushed = false;
+    call->strayed = false;
     call->may_wait = true;
+    call->in_script = false;
     call->repeated = false;
     call->wait.asked = false;
     call->wait.args = NULL;
@@ -146,10 +152,46 @@ void execute_merge(struct core *c, struct call *call, const struct split_parts *
     }
 }
 
-void execute_whole(struct core *c, struct call *call)
+void execute_everywhere(struct core *c, struct call *call, struct shard *const *shards)
+{
+    struct split_section sections[SHARD_COUNT_MAX];
+    size_t ends[SHARD_COUNT_MAX];
+    struct buf parts;
+    buf_init(&parts);
+    struct buf *out = call->reply.out;
+    size_t start = out->size;
+    uint32_t count = 0;
+    call->reply.out = &parts;
+    call->shards = NULL;
+    for (; count < server->core_count && !call->reply.errors; count++) {
+        call->shard = shards[count];
+        call->value = 0;
+        parts.size = count ? ends[count - 1] : 0;
+        call->command->run(call);
+        ends[count] = parts.size;
+        sections[count] = (struct split_section){.value = call->value, .shard = count};
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        size_t begin = i ? ends[i - 1] : 0;
+        sections[i].data = parts.data + begin;
+        sections[i].size = ends[i] - begin;
+    }
+    call->reply.out = out;
+    if (call->reply.errors)
+        buf_append(out, sections[count - 1].data, sections[count - 1].size);
+    else
+        execute_merge(c, call, &(struct split_parts){sections, count}, NULL, 0);
+    buf_deinit(&parts);
+    if (call->reply.errors)
+        count_failure(c, call, start);
+    if (call->flushed)
+        event_invalidate_all(shards[0], call->client);
+    count_call(c, call->command);
+}
+
+static inline void run_whole(struct core *c, struct call *call)
 {
     const struct command *command = call->command;
-    size_t start = call->reply.out->size;
     switch ((enum command_split)command->split) {
     case SPLIT_NONE:
         command->run(call);
@@ -163,6 +205,8 @@ void execute_whole(struct core *c, struct call *call)
         command->run(call);
         if (!call->reply.errors)
             reply_ok(&call->reply);
+        if (call->flushed)
+            event_invalidate_all(call->shard, call->client);
         break;
     case SPLIT_ITEMS:
         run_items(call);
@@ -172,11 +216,32 @@ void execute_whole(struct core *c, struct call *call)
         run_framed(c, call);
         break;
     }
-    if (__builtin_expect(call->wait.asked, 0))
+}
+
+/* On several shards, whose notifications stay in one order. */
+static __attribute__((noinline)) void run_on_many(struct core *c, struct call *call)
+{
+    struct shard *const *shards = call->shards;
+    bool gathers = shards && event_gather(shards, server->core_count);
+    run_whole(c, call);
+    if (gathers)
+        event_gather_end(shards, server->core_count);
+}
+
+void execute_whole(struct core *c, struct call *call)
+{
+    size_t start = call->reply.out->size;
+    if (__builtin_expect(call->shard != NULL, 1))
+        run_whole(c, call);
+    else
+        run_on_many(c, call);
+    if (__builtin_expect(call->track != 0, 0))
+        tracking_remember(call);
+    if (__builtin_expect(call->wait.asked || call->strayed, 0))
         return; /* it counts once it has ended */
     if (__builtin_expect(call->reply.errors != 0, 0))
         count_failure(c, call, start);
-    count_call(c, command);
+    count_call(c, call->command);
 }
 
 void execute_count_waited(struct core *c, const struct bundle *b, bool failed)
@@ -187,9 +252,17 @@ void execute_count_waited(struct core *c, const struct bundle *b, bool failed)
     c->stats.commands++;
 }
 
+void execute_count_inner(struct core *c, const struct command *command)
+{
+    c->command_stats[command->id].calls++;
+    c->stats.commands++;
+}
+
 void execute_part(struct core *c, struct call *call)
 {
     call->command->run(call);
+    if (__builtin_expect(call->track != 0, 0))
+        tracking_remember(call);
     uint64_t now = core_ticks();
     c->command_stats[call->command->id].ticks += now - c->clock_ticks;
     c->clock_ticks = now;

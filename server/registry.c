@@ -11,6 +11,8 @@
 #include <stdio.h>
 
 #include "proto/mem.h"
+#include "server/transaction.h"
+#include "shard/undo.h"
 
 #define NAME_SIZE_MAX 32  /* the longest name look-up accepts; rows are held to it */
 #define WORDS_SIZE_MAX 16 /* up to here the two words say the whole name */
@@ -136,14 +138,21 @@ const struct command *registry_find_full(const struct registry *r, struct slice 
     return registry_find_sub(r, row, (struct slice){bar + 1, full_name.size - size - 1});
 }
 
+/* Not inline, so that the usual half is: every request comes by. */
+static __attribute__((noinline)) const struct command *
+resolve_sub(const struct registry *r, const struct command *row, struct slice name)
+{
+    const struct command *sub = registry_find_sub(r, row, name);
+    return sub ? sub : row;
+}
+
 const struct command *registry_resolve(const struct registry *r, const struct slice *argv,
                                        uint32_t argc)
 {
-    const struct command *row = registry_find(r, argv[0]);
-    if (!row || !row->subcommand_count || argc < 2)
-        return row;
-    const struct command *sub = registry_find_sub(r, row, argv[1]);
-    return sub ? sub : row;
+    const struct command *row = find_under(r, OWNER_NONE, argv[0]);
+    if (__builtin_expect(row && row->subcommand_count && argc >= 2, 0))
+        return resolve_sub(r, row, argv[1]);
+    return row;
 }
 
 uint32_t registry_count(const struct registry *r)
@@ -184,6 +193,13 @@ static void fill_categories(struct command *row)
         row->acl |= ACL_BLOCKING;
     row->acl |= row->flags & CMD_FAST ? ACL_FAST : 0;
     row->acl |= row->acl & ACL_FAST ? 0 : ACL_SLOW;
+}
+
+static void fill_parsed_apart(struct command *row)
+{
+    bool strays = row->reach && row->route == ROUTE_CROSS;
+    if (strays || (row->flags & CMD_BLOCKING) || row->run == transaction_run_multi)
+        row->flags |= CMD_PARSED_APART;
 }
 
 /* The triple of clients older than key specs: one range that covers every spec that is a plain
@@ -235,6 +251,8 @@ static void enter_row(struct registry *r, struct command *row)
     r->by_id[r->count++] = row;
     fill_categories(row);
     fill_key_triple(row);
+    fill_parsed_apart(row);
+    row->undo = undo_command_of(row->full_name);
     insert_name(r, row);
 }
 

@@ -68,6 +68,23 @@ static inline bool command_may_block(const struct command *row, const struct sli
     return blocks;
 }
 
+/* True where its parts look at the cores that they run on, or all its shards are to stand still:
+ * nobody stands in for a sleeping core then. What is published only goes into its inbox. */
+static inline bool command_is_for_owner(const struct command *row)
+{
+    return (row->route == ROUTE_ALL && !row->reach) || (row->flags & CMD_EVERY_SHARD);
+}
+
+/* The argument that is a request's first key, where that can be told at once: what is fetched
+ * ahead. 0: none. */
+static inline uint32_t command_first_key(const struct command *row, uint32_t argc)
+{
+    int32_t key = row->first_key;
+    if (key == 0 && row->keys[0].find == KEY_FIND_COUNT && !row->keys[0].keyword)
+        key = row->keys[0].begin + row->keys[0].first;
+    return key > 0 && (uint32_t)key < argc ? (uint32_t)key : 0;
+}
+
 /* Keys as args first, first + step, ... below end. */
 struct key_range {
     uint32_t first;

@@ -21,6 +21,7 @@ struct registry *registry_create(void)
         hyperloglog_commands, geo_commands, geo_search_commands, sort_commands,
         connection_commands, client_commands, command_commands,
         server_commands, config_commands, info_commands, debug_commands,
+        transaction_commands, pubsub_commands, script_commands, function_commands,
     };
     return registry_create_from(tables, sizeof(tables) / sizeof(tables[0]));
 }

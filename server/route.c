@@ -7,10 +7,15 @@
 
 #include "proto/mem.h"
 #include "server/bundle.h"
+#include "server/serve.h"
 #include "server/server.h"
 #include "server/session.h"
 #include "server/stand_in.h"
+#include "server/transaction.h"
 #include "shard/cmd/scan.h"
+
+/* Scripts of one session that run together: others have their turn behind them. */
+#define GROUP_MAX 64
 
 enum route_kind {
     ROUTED_HERE,  /* not on data, or refused: the home core answers */
@@ -68,9 +73,15 @@ static bool has_pattern(const struct request *r)
 
 void route_mask(const struct core *c, const struct request *r, struct core_mask *mask)
 {
+    *mask = (struct core_mask){0};
+    if (r->command->reach) {
+        r->command->reach(r->session, r->argv, r->argc, mask);
+        if (core_mask_empty(mask))
+            core_mask_add(mask, c->index);
+        return;
+    }
     bool every = r->command->route == ROUTE_ALL || (r->command->flags & CMD_EVERY_SHARD);
     bool told = true;
-    *mask = (struct core_mask){0};
     if (every || has_pattern(r))
         add_all(mask);
     else
@@ -91,7 +102,7 @@ static void classify_many(const struct core *c, struct request *r, struct core_m
     r->shard = core_mask_first(mask);
 }
 
-static uint32_t single_shard(struct core *c, const struct request *r)
+uint32_t route_single_shard(const struct core *c, const struct request *r)
 {
     const struct command *command = r->command;
     if (command->flags & CMD_CURSOR) {
@@ -103,8 +114,7 @@ static uint32_t single_shard(struct core *c, const struct request *r)
     return c->index;
 }
 
-/* Sets r->kind and r->shard; where that is BUNDLE_SHARD_MANY, *many says which. */
-static void classify(struct core *c, struct session *s, struct request *r, struct core_mask *many)
+void route_classify(struct core *c, struct session *s, struct request *r, struct core_mask *many)
 {
     r->kind = ROUTED_HERE;
     r->shard = c->index;
@@ -115,7 +125,7 @@ static void classify(struct core *c, struct session *s, struct request *r, struc
         return;
     }
     r->kind = ROUTED_DATA;
-    r->shard = single_shard(c, r);
+    r->shard = route_single_shard(c, r);
 }
 
 static void run_here(struct core *c, struct session *s, const struct request *requests,
@@ -131,24 +141,25 @@ static void run_here(struct core *c, struct session *s, const struct request *re
     session_touch(c, s);
 }
 
-/* The commands that CLIENT PAUSE holds back. */
-static bool held_back(struct core *c, const struct request *r)
+bool route_holds_back(const struct core *c, const struct request *r)
 {
-    if (server->pause_until_ms <= c->wall_ms || !r->command)
+    if (__builtin_expect(server->pause_until_ms <= c->wall_ms, 1) || !r->command)
         return false;
-    return server->pause_all || (r->command->flags & (CMD_WRITE | CMD_MAY_REPLICATE));
+    if (!session_admits(r->session, r->command, r->argc))
+        return false; /* what is wrong with it can be said at once */
+    return server->pause_all || (transaction_flags(r) & (CMD_WRITE | CMD_MAY_REPLICATE));
 }
 
 static uint32_t count_not_held(struct core *c, const struct request *requests, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
-        if (held_back(c, &requests[i]))
+        if (route_holds_back(c, &requests[i]))
             return i;
     return count;
 }
 
 static void dispatch(struct core *c, struct session *s, enum bundle_kind kind,
-                     const struct core_mask *mask, const struct request *requests, uint32_t count,
+                     const struct core_mask *mask, struct request *requests, uint32_t count,
                      struct slice source, bool copy)
 {
     source.size = requests[count - 1].end;
@@ -162,12 +173,23 @@ struct prefix {
     bool has_data;
     bool away;             /* some of its data are not this core's */
     bool here;             /* something in it must be answered by this core */
+    bool publishes;        /* all of it are messages to subscribers; else none */
 };
+
+/* Messages go by themselves: who hears them was found just now, and what runs before them in the
+ * same bundle might see the work of somebody who has subscribed since. */
+static bool is_publish(const struct request *r)
+{
+    return r->command && r->command->reach && r->command->route == ROUTE_ALL;
+}
 
 /* Adds a request to the prefix, or leaves it as it is where the two cannot go together. */
 static bool extend(const struct core *c, struct prefix *p, const struct request *r,
                    const struct core_mask *many)
 {
+    if ((p->here || p->has_data) && p->publishes != is_publish(r))
+        return false;
+    p->publishes = is_publish(r);
     bool here = r->kind == ROUTED_HERE;
     bool away = !here && r->shard != c->index;
     if ((here || p->here) && (away || p->away))
@@ -185,6 +207,99 @@ static bool extend(const struct core *c, struct prefix *p, const struct request 
     return true;
 }
 
+/* Scripts, and transactions that may hold some, run in the run step: within the ring's handlers
+ * nobody could look after what arrives while they run. */
+static bool runs_later(const struct request *r)
+{
+    return r->command && r->command->reach && r->command->route == ROUTE_CROSS &&
+           transaction_may_stray(r);
+}
+
+/* EXEC does not wait for the run step where it can be run as if the shard were borrowed: then more
+ * of the session's pipeline may follow in this step. */
+static bool run_at_once(struct core *c, struct session *s, struct request *requests,
+                        uint32_t count, const struct core_mask *mask)
+{
+    return count == 1 && s->transaction && !transaction_may_stray(&requests[0]) &&
+           stand_in_run(c, s, requests, 1, mask);
+}
+
+/* Those that go with the first of these requests, which runs later: scripts that come one behind
+ * the other. One may stray, and then takes those behind it along. */
+static uint32_t count_group(const struct session *s, const struct request *requests,
+                            uint32_t count)
+{
+    uint32_t n = 1;
+    if (s->transaction)
+        return 1;
+    while (n < count && n < GROUP_MAX && runs_later(&requests[n]) &&
+           session_admits(s, requests[n].command, requests[n].argc))
+        n++;
+    return n;
+}
+
+static uint32_t run_later(struct core *c, struct session *s, struct request *requests,
+                          uint32_t count)
+{
+    uint32_t n = count_group(s, requests, count);
+    for (uint32_t i = 0; i < n; i++) {
+        requests[i].away = true;
+        requests[i].group = (uint16_t)(n - i);
+    }
+    run_here(c, s, requests, n);
+    return n;
+}
+
+static void mask_of_group(const struct core *c, struct request *requests, uint32_t count,
+                          struct core_mask *mask)
+{
+    *mask = (struct core_mask){0};
+    for (uint32_t i = 0; i < count; i++) {
+        struct core_mask one;
+        route_mask(c, &requests[i], &one);
+        requests[i].shard =
+            core_mask_count(&one) > 1 ? BUNDLE_SHARD_MANY : core_mask_first(&one);
+        core_mask_unite(mask, &one);
+    }
+}
+
+void route_away(struct core *c, struct request *requests)
+{
+    struct session *s = requests->session;
+    const uint32_t count = requests->group;
+    struct core_mask mask;
+    mask_of_group(c, requests, count, &mask);
+    for (uint32_t done = 0, n; done < count && !s->bundle; done += n) {
+        if (c->repeat_published)
+            core_walk(c);
+        n = stand_in_run(c, s, requests + done, count - done, &mask);
+        if (n > 0)
+            continue;
+        bool many = core_mask_count(&mask) > 1;
+        bundle_dispatch(c, bundle_create(c, s, many ? BUNDLE_CROSS : BUNDLE_HOP, &mask,
+                                         requests + done, count - done,
+                                         (struct slice){NULL, 0}, false));
+    }
+}
+
+/* While a script runs for long: what needs a shard that it holds is refused, so that nobody waits
+ * for it. True where the request was answered. */
+static bool refuse_busy(struct core *c, struct session *s, struct request *r)
+{
+    if (!session_admits(s, r->command, r->argc) || r->command->route == ROUTE_SESSION)
+        return false;
+    struct core_mask mask = {0};
+    if (r->command->route == ROUTE_KEY)
+        core_mask_add(&mask, route_single_shard(c, r));
+    else
+        route_mask(c, r, &mask);
+    enum held_kind kind = serve_held_of(&mask);
+    if (kind == HELD_NOT)
+        return false;
+    serve_refuse(c, r, kind);
+    return true;
+}
+
 /* Routes where there are several cores. */
 static uint32_t route_prefix(struct core *c, struct session *s, struct request *requests,
                              uint32_t count, struct slice source, bool copy)
@@ -196,7 +311,12 @@ static uint32_t route_prefix(struct core *c, struct session *s, struct request *
         const struct request *r = &requests[n];
         if (n > 0 && r->command && command_may_block(r->command, r->argv, r->argc))
             break; /* what comes before it is answered while it waits */
-        classify(c, s, &requests[n], &many);
+        route_classify(c, s, &requests[n], &many);
+        if (requests[n].kind != ROUTED_HERE && runs_later(&requests[n])) {
+            if (n > 0)
+                break;
+            return run_later(c, s, requests, count);
+        }
         if (requests[n].kind != ROUTED_CROSS) {
             if (!extend(c, &p, &requests[n], &many))
                 break;
@@ -204,14 +324,16 @@ static uint32_t route_prefix(struct core *c, struct session *s, struct request *
         }
         if (n > 0)
             break;
-        if (!stand_in_run(c, s, requests, 1, &many))
+        if (!stand_in_run(c, s, requests, 1, &many) &&
+            !transaction_dispatch(c, &requests[0], &many))
             dispatch(c, s, BUNDLE_CROSS, &many, requests, 1, source, copy);
         return 1;
     }
     if (n == 0)
         return 0;
     if (!p.away) {
-        run_here(c, s, requests, n);
+        if (!run_at_once(c, s, requests, n, &p.mask))
+            run_here(c, s, requests, n);
         return n;
     }
     uint32_t done = stand_in_run(c, s, requests, n, &p.mask);
@@ -228,9 +350,15 @@ uint32_t route_requests(struct core *c, struct session *s, struct request *reque
     assert(!s->bundle && count > 0);
     if (__builtin_expect(server->pause_until_ms != 0, 0))
         count = count_not_held(c, requests, count);
+    if (__builtin_expect(atomic_load_explicit(&server->held_count, memory_order_relaxed) != 0, 0)) {
+        if (count && refuse_busy(c, s, &requests[0]))
+            return 1;
+        count = count ? 1 : 0;
+    }
     if (server->core_count > 1)
         return route_prefix(c, s, requests, count, source, copy);
-    if (count)
+    struct core_mask own = {{1}};
+    if (count && !run_at_once(c, s, requests, count, &own))
         run_here(c, s, requests, count);
     return count;
 }

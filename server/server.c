@@ -16,6 +16,10 @@
 #include "server/accept.h"
 #include "server/core.h"
 #include "server/cpus.h"
+#include "server/pubsub.h"
+#include "server/script/busy.h"
+#include "server/script/function.h"
+#include "server/script/store.h"
 
 /* Descriptors kept for what is not a client: listeners, rings, the log. */
 #define SPARE_FILES 32
@@ -62,6 +66,14 @@ static void make_run_id(char *to)
         snprintf(to + i * 2, 3, "%02x", bytes[i]);
 }
 
+/* The classes of notifications that can go out: none without a kind of channel. */
+static uint32_t notify_classes(const struct config *c)
+{
+    uint32_t channels = NOTIFY_KEYSPACE | NOTIFY_KEYEVENT;
+    uint32_t set = (uint32_t)c->notify_keyspace_events;
+    return (set & channels) && (set & ~channels) ? set : 0;
+}
+
 void server_apply_config(void)
 {
     const struct config *c = &server->config;
@@ -73,6 +85,7 @@ void server_apply_config(void)
                c->maxmemory_policy == POLICY_VOLATILE_LFU,
         .active_expire = server->active_expire,
         .active_expire_effort = (uint32_t)c->active_expire_effort,
+        .notify = notify_classes(c),
         .hash_max_listpack_entries = (uint32_t)c->hash_max_listpack_entries,
         .hash_max_listpack_value = (uint32_t)c->hash_max_listpack_value,
         .set_max_listpack_entries = (uint32_t)c->set_max_listpack_entries,
@@ -119,7 +132,11 @@ bool server_create(const struct config *config, char *error, size_t error_size)
     server->registry = registry_create();
     server->order = order_create(count, 0);
     server->mesh = mesh_create(count);
+    server->interest = pubsub_create_interest(count);
     server->core_count = count;
+    server->functions = functions_create();
+    server->scripts = scripts_create();
+    server->busy = busy_create(count);
     server->cores = mem_alloc(count * sizeof(*server->cores));
     for (uint32_t i = 0; i < count; i++)
         server->cores[i] = core_create(i);
@@ -135,10 +152,14 @@ bool server_create(const struct config *config, char *error, size_t error_size)
 
 void server_destroy(void)
 {
+    functions_destroy(server->functions);
     for (uint32_t i = 0; i < server->core_count; i++)
         core_destroy(server->cores[i]);
     mem_free(server->cores);
+    scripts_destroy(server->scripts);
+    busy_destroy(server->busy);
     mesh_destroy(server->mesh);
+    pubsub_destroy_interest(server->interest);
     order_destroy(server->order);
     registry_destroy(server->registry);
     for (uint32_t i = 0; i < server->listener_count; i++)

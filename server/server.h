@@ -16,8 +16,12 @@
 /* The Redis version whose behaviour this is: what clients that look at versions get to see. */
 #define SERVER_REDIS_VERSION "7.2.6"
 
+struct busy_scripts;
 struct core;
+struct functions;
+struct interest;
 struct mesh;
+struct scripts;
 
 struct server {
     struct config config;
@@ -26,8 +30,12 @@ struct server {
     struct registry *registry;
     struct order *order;
     struct mesh *mesh;
+    struct interest *interest; /* of subscribers: see pubsub.h */
     struct core **cores;      /* keyspace.shard_count of them; core i owns shard i */
     uint32_t core_count;
+    struct functions *functions; /* script/function.h; changed while all cores stand still */
+    struct scripts *scripts;  /* script/store.h */
+    struct busy_scripts *busy; /* script/busy.h */
     int listeners[CONFIG_BIND_MAX];
     uint32_t listener_count;
     int backend;              /* enum ring_backend in use */
@@ -37,12 +45,17 @@ struct server {
     char executable[4096];
     _Atomic uint64_t next_session_id;
     _Atomic uint64_t session_count;      /* connected clients */
+    _Atomic uint64_t tracking_count;     /* ... of them, that track */
+    _Atomic uint64_t tracked_keys;       /* as far as the shards have said: see tracking.c */
     _Atomic uint64_t accepted_count;     /* connections ever accepted */
     _Atomic uint64_t rejected_count;     /* refused: maxclients */
     _Atomic uint32_t stopping;           /* enum server_stop: set once, by SHUTDOWN or a signal */
     _Atomic bool shutdown_asked;         /* by SHUTDOWN, which then wakes the main thread */
     _Atomic uint32_t cores_drained;      /* cores that owe no reply any more, while stopping */
+    _Atomic uint32_t held_count; /* scripts that have run for long: see serve.h */
     bool active_expire;       /* DEBUG SET-ACTIVE-EXPIRE */
+    bool cron_paused;         /* DEBUG PAUSE-CRON */
+    bool scripts_debug;       /* DEBUG SET-DISABLE-DENY-SCRIPTS */
     uint32_t list_packed_max; /* DEBUG QUICKLIST-PACKED-THRESHOLD */
     /* CLIENT PAUSE. */
     int64_t pause_until_ms;   /* wall clock; 0: no pause */

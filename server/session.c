@@ -7,15 +7,24 @@
 #include "net/listener.h"
 #include "proto/mem.h"
 #include "server/blocked.h"
+#include "server/effects.h"
+#include "server/bundle.h"
+#include "server/serve.h"
 #include "server/cron.h"
 #include "server/execute.h"
+#include "server/pubsub.h"
 #include "server/route.h"
 #include "server/server.h"
+#include "server/transaction.h"
+#include "server/session_table.h"
+#include "server/tracking.h"
 
 /* Unread bytes behind a dispatch under way, above which the socket is left alone until it is done.
  * */
 #define QUERY_PAUSE_SIZE ((size_t)64 * 1024)
 #define BATCH_MIN 4
+/* Bytes of one session, above which others have their turn before it is fed on. */
+#define FEED_MAX ((size_t)64 * 1024)
 /* How often the log tells of HTTP on this port. */
 #define HTTP_TELL_US 60000000
 #define UNAUTHENTICATED_BULK_MAX 16384
@@ -31,6 +40,7 @@ struct session *session_create(struct core *c, int fd, uint64_t id)
     s->protocol = 2;
     s->batch_max = BUNDLE_ITEMS_MAX;
     s->authenticated = server->config.requirepass[0] == '\0';
+    session_restrict(s);
     s->created_ms = s->last_active_ms = c->wall_ms;
     resp_init(&s->parser);
     s->next = c->sessions;
@@ -38,6 +48,7 @@ struct session *session_create(struct core *c, int fd, uint64_t id)
         c->sessions->previous = s;
     c->sessions = s;
     c->session_count++;
+    session_table_add(c, s);
     return s;
 }
 
@@ -58,6 +69,7 @@ static void leave_list(struct session **list, struct session *s, size_t next_off
 static void destroy(struct core *c, struct session *s)
 {
     assert(s->closed && !s->bundle && !s->queued);
+    pubsub_leave(c, s); /* of what a transaction has subscribed to since it was closed */
     if (s->in_resume)
         leave_list(&c->resume, s, offsetof(struct session, next_resume));
     if (s->in_touched)
@@ -71,8 +83,11 @@ static void destroy(struct core *c, struct session *s)
     if (s->next)
         s->next->previous = s->previous;
     c->session_count--;
+    session_table_remove(c, s);
+    tracking_leave(c, s);
     atomic_fetch_sub_explicit(&server->session_count, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&c->load, 1, memory_order_relaxed);
+    transaction_discard(c, s);
     resp_deinit(&s->parser);
     buf_deinit(&s->query);
     buf_deinit(&s->retired);
@@ -86,6 +101,10 @@ static void destroy(struct core *c, struct session *s)
 void session_closed(struct core *c, struct session *s)
 {
     s->closed = true;
+    if (s->blocked && c->serving) {
+        session_touch(c, s);
+        return;
+    }
     if (s->blocked)
         blocked_cancel(c, s, BLOCKED_GONE, false);
     if (!s->bundle && !s->queued)
@@ -177,17 +196,49 @@ static void tell_protocol_error(struct core *c, struct session *s, const char *t
 }
 
 /* What comes behind a command that blocks waits for it. */
-static bool blocks(const struct request *r)
+static bool ends_batch(const struct request *r)
 {
     return r->command && command_may_block(r->command, r->argv, r->argc);
 }
 
-/* Parses as many requests as may go together. Returns how many; *at is left behind the last. */
+/* True where nothing needs to be known of a request before the next is parsed: the usual case. */
+static bool is_plain(const struct session *s, const struct request *r)
+{
+    return !s->transaction && (!r->command || !(r->command->flags & CMD_PARSED_APART));
+}
+
+static void parser_restart(struct session *s)
+{
+    resp_deinit(&s->parser);
+    resp_init(&s->parser);
+}
+
+/* A request parsed that a transaction is concerned with. True where it goes with the batch; false
+ * where it does not, and *at is behind it, or before it where it is to be parsed again. */
+static bool gather_queued(struct core *c, struct session *s, uint32_t before, size_t *at,
+                          enum transaction_step *step)
+{
+    const struct request *r = &c->batch[before];
+    bool held = before == 0 && route_holds_back(c, r);
+    *step = held ? TRANSACTION_LATER : transaction_take(c, s, r, before);
+    if (*step == TRANSACTION_LATER) {
+        *at -= s->parser.consumed;
+        parser_restart(s);
+    }
+    if (held)
+        session_hold(c, s);
+    return *step == TRANSACTION_ROUTE;
+}
+
+/* Parses as many requests as may go together. Returns how many; *at is left behind the last, *begun
+ * before the first: what lies before that was queued. It is one where that may decide whether the
+ * next is admitted, and so where it goes; and while the core serves (serve.h), when nothing is
+ * queued. */
 static uint32_t parse_batch(struct core *c, struct session *s, const char *data, size_t size,
-                            size_t *at, enum resp_status *status)
+                            size_t *begun, size_t *at, enum resp_status *status)
 {
     struct resp_limits limits = limits_of(s);
-    uint32_t max = s->authenticated ? s->batch_max : 1;
+    uint32_t max = !s->restricted && !c->serving ? s->batch_max : 1;
     uint32_t n = 0;
     *status = RESP_MORE;
     while (*at < size && n < max) {
@@ -197,17 +248,27 @@ static uint32_t parse_batch(struct core *c, struct session *s, const char *data,
         if (s->parser.args_count)
             gather_request(c, s, &c->batch[n], data, size);
         *at += s->parser.consumed;
-        c->batch[n].end = *at;
-        if (s->parser.args_count && blocks(&c->batch[n++]))
+        c->batch[n].end = *at - *begun;
+        if (!s->parser.args_count)
+            continue;
+        if (__builtin_expect(is_plain(s, &c->batch[n]), 1)) {
+            n++;
+            continue;
+        }
+        if (transaction_concerns(s->transaction, c->batch[n].command) && !c->serving) {
+            enum transaction_step step = TRANSACTION_TAKEN;
+            if (gather_queued(c, s, n, at, &step))
+                return n + 1;
+            if (step != TRANSACTION_TAKEN)
+                return n;
+            *begun = *at;
+            continue;
+        }
+        n++;
+        if (c->batch[n - 1].command && ends_batch(&c->batch[n - 1]))
             break;
     }
     return n;
-}
-
-static void parser_restart(struct session *s)
-{
-    resp_deinit(&s->parser);
-    resp_init(&s->parser);
 }
 
 /* What is parsed and not taken is parsed again: where commands that divide a pipeline come often,
@@ -220,13 +281,13 @@ static void adapt_batch(struct session *s, uint32_t parsed, uint32_t taken)
         s->batch_max = s->batch_max * 2 < BUNDLE_ITEMS_MAX ? s->batch_max * 2 : BUNDLE_ITEMS_MAX;
 }
 
-/* Feeds bytes that begin where a request begins; returns how many were taken. `copy`: they do not
- * outlive the iteration. Sets s->more. */
-static size_t feed(struct core *c, struct session *s, const char *data, size_t size, bool copy)
+/* Feeds one batch: see feed. */
+static size_t feed_batch(struct core *c, struct session *s, const char *data, size_t size,
+                         bool copy)
 {
-    size_t at = 0;
+    size_t begun = 0, at = 0;
     enum resp_status status;
-    uint32_t n = parse_batch(c, s, data, size, &at, &status);
+    uint32_t n = parse_batch(c, s, data, size, &begun, &at, &status);
     c->parsers_grown |= resp_has_grown(&s->parser);
     s->more = false;
     if (n == 0) {
@@ -235,7 +296,8 @@ static size_t feed(struct core *c, struct session *s, const char *data, size_t s
         s->more = status == RESP_COMMAND && at < size;
         return at;
     }
-    uint32_t taken = route_requests(c, s, c->batch, n, (struct slice){data, size}, copy);
+    struct slice source = {data + begun, size - begun};
+    uint32_t taken = route_requests(c, s, c->batch, n, source, copy);
     if (taken)
         s->last_command = c->batch[taken - 1].command;
     bool all = taken == n && status != RESP_ERROR;
@@ -244,7 +306,7 @@ static size_t feed(struct core *c, struct session *s, const char *data, size_t s
         s->more = taken < n || at < size;
     if (!all) {
         parser_restart(s);
-        at = taken == n ? at : taken ? c->batch[taken - 1].end : 0;
+        at = taken == n ? at : begun + (taken ? c->batch[taken - 1].end : 0);
     }
     if (taken == 0)
         session_hold(c, s);
@@ -257,6 +319,21 @@ static bool busy(const struct session *s)
 {
     return s->bundle || s->queued || s->pinned || s->in_resume || s->in_held || s->closing ||
            s->close_after_reply || s->close_asked;
+}
+
+/* Feeds bytes that begin where a request begins; returns how many were taken. `copy`: they do not
+ * outlive the iteration. Sets s->more. A transaction that was run at once lets the next one follow.
+ * */
+static size_t feed(struct core *c, struct session *s, const char *data, size_t size, bool copy)
+{
+    size_t at = 0;
+    bool again;
+    do {
+        at += feed_batch(c, s, data + at, size - at, copy);
+        again = s->more && at < FEED_MAX && s->last_command &&
+                s->last_command->run == transaction_run_exec && !busy(s);
+    } while (again);
+    return at;
 }
 
 static void feed_query(struct core *c, struct session *s)
@@ -273,9 +350,33 @@ static void feed_query(struct core *c, struct session *s)
         query_unpin(s);
 }
 
+bool session_next_request(struct core *c, struct session *s, struct request *r)
+{
+    s->more = false;
+    if (!busy(s) && query_size(s) > 0 && query_size(s) >= s->parser.needed) {
+        size_t begun = 0, at = 0;
+        enum resp_status status;
+        uint32_t n = parse_batch(c, s, s->query.data + s->query_at, query_size(s), &begun, &at,
+                                 &status);
+        s->query_at += at;
+        if (status == RESP_ERROR)
+            tell_protocol_error(c, s, s->parser.error);
+        if (n > 0) {
+            *r = c->batch[0];
+            s->last_command = r->command;
+            return true;
+        }
+    }
+    s->more = busy(s) && query_size(s) > 0;
+    if (!s->pinned && query_size(s) == 0)
+        query_unpin(s);
+    return false;
+}
+
 static void limit_query(struct core *c, struct session *s)
 {
-    if (query_size(s) > (uint64_t)server->config.client_query_buffer_limit) {
+    size_t size = query_size(s) + transaction_memory(s);
+    if (size > (uint64_t)server->config.client_query_buffer_limit) {
         c->stats.query_limit_closed++;
         session_end(c, s, false);
     } else if (busy(s) && query_size(s) > QUERY_PAUSE_SIZE && !s->receiving_paused && !s->closing &&
@@ -289,6 +390,9 @@ static void limit_query(struct core *c, struct session *s)
  * peer has gone, and it would be served. */
 void session_waits(struct core *c, struct session *s)
 {
+    session_touch(c, s); /* the replies before it */
+    session_release_held_pushes(c, s);
+    tracking_wait(c, s);
     if (!s->receiving_paused || s->closing)
         return;
     s->receiving_paused = false;
@@ -316,10 +420,12 @@ void session_received(struct core *c, struct session *s, const char *data, size_
     s->last_active_ms = c->wall_ms;
     if (s->close_after_reply || s->close_asked || s->closing)
         return;
-    if (busy(s) || query_size(s)) {
+    if (busy(s) || query_size(s) || c->serving) {
         query_append(s, data, size);
         if (busy(s))
             s->more = true;
+        else if (c->serving)
+            serve_feed(c, s);
         else
             feed_query(c, s);
         limit_query(c, s);
@@ -327,6 +433,8 @@ void session_received(struct core *c, struct session *s, const char *data, size_
         size_t used = feed(c, s, data, size, true);
         if (used < size && !s->close_after_reply)
             query_append(s, data + used, size - used);
+        if (s->transaction)
+            limit_query(c, s);
     }
     if (s->more && !busy(s))
         core_resume(c, s);
@@ -362,7 +470,14 @@ void session_bundle_done(struct core *c, struct session *s, struct bundle *b)
     s->bundle = NULL;
     if (!s->closing && !(b->blocked && blocked_answer_recalled(c, s, b)))
         bundle_write_replies(c, b, s);
+    tracking_release(c, s);
+    if (b->transaction)
+        transaction_settle_split(c, s);
+    else
+        transaction_settle(c, s);
+    tracking_release(c, s);
     bundle_dispose(c, b);
+    session_release_held_pushes(c, s);
     if (s->closed) {
         destroy(c, s);
         return;
@@ -410,9 +525,34 @@ const char *session_refusal(struct core *c, struct session *s, const struct comm
         text = arena_alloc(&c->arena, TEXT_SIZE);
         snprintf(text, TEXT_SIZE, "ERR wrong number of arguments for '%s' command",
                  row->full_name);
-    } else if (!s->authenticated && !(row->flags & CMD_NO_AUTH))
-        return "NOAUTH Authentication required.";
+    } else if (s->restricted && !session_still_admits(s, row)) {
+        if (!s->authenticated)
+            return "NOAUTH Authentication required.";
+        text = arena_alloc(&c->arena, TEXT_SIZE);
+        snprintf(text, TEXT_SIZE,
+                 "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
+                 "RESET are allowed in this context",
+                 row->full_name);
+    } else if (s->transaction && (row->flags & CMD_NO_MULTI)) {
+        return "ERR Command not allowed inside a transaction";
+    }
     return text;
+}
+
+static bool is_listener(const struct session *s)
+{
+    return s->subscriptions && s->protocol == 2;
+}
+
+void session_restrict(struct session *s)
+{
+    s->restricted = !s->authenticated || is_listener(s);
+}
+
+bool session_still_admits(const struct session *s, const struct command *row)
+{
+    return (s->authenticated || (row->flags & CMD_NO_AUTH)) &&
+           (!is_listener(s) || (row->flags & CMD_FOR_LISTENERS));
 }
 
 /* Parks a command that asked to wait when it was run here. */
@@ -426,7 +566,17 @@ static void park(struct core *c, struct request *r, struct call *call)
     blocked_park(c, b, call);
 }
 
-/* False where it waits: there is no reply yet. */
+/* A script strayed when it was run here. Those of its group behind it go with it. */
+static void run_with_all(struct core *c, struct request *r)
+{
+    struct core_mask own = {0};
+    core_mask_add(&own, c->index);
+    uint32_t count = r->group ? r->group : 1;
+    bundle_run_with_all(c, bundle_create(c, r->session, BUNDLE_HOP, &own, r, count,
+                                         (struct slice){NULL, 0}, false));
+}
+
+/* False where it waits, or is run elsewhere: there is no reply yet. */
 static bool run(struct core *c, struct request *r, struct shard *shard,
                 struct shard *const *shards, struct buf *out)
 {
@@ -438,12 +588,17 @@ static bool run(struct core *c, struct request *r, struct shard *shard,
     execute_prepare(c, &call, shard, r->command, r->argv, r->argc);
     call.shards = shards;
     call.session = s;
+    call.client = s->id;
+    call.track = r->track == TRACKING_READS ? track_client(s->home, s->id) : 0;
     call.first_key_hash = r->hash;
     call.first_key_hashed = r->hashed;
     execute_whole(c, &call);
-    if (__builtin_expect(!call.wait.asked, 1))
+    if (__builtin_expect(!call.wait.asked && !call.strayed, 1))
         return true;
-    park(c, r, &call);
+    if (call.strayed)
+        run_with_all(c, r);
+    else
+        park(c, r, &call);
     return false;
 }
 
@@ -465,41 +620,72 @@ static void refuse_http(struct core *c, struct session *s)
     session_end(c, s, false);
 }
 
-static void refuse(struct core *c, struct session *s, const struct request *r, struct buf *out)
+static void write_refusal(struct core *c, const struct request *r, const char *refusal,
+                          struct buf *out)
 {
-    const char *refusal = session_refusal(c, s, r->command, r->argv, r->argc);
+    struct session *s = r->session;
     struct reply reply = {.out = out, .protocol = s->protocol};
-    reply_error(&reply, "%s", refusal);
+    if (r->command && r->command->run == transaction_run_exec) {
+        transaction_refuse(s, refusal, &reply);
+        transaction_discard(c, s);
+        refusal = "EXECABORT";
+    } else {
+        reply_error(&reply, "%s", refusal);
+    }
     execute_count_error(c, slice_of(refusal));
     if (r->command)
         c->command_stats[r->command->id].rejected++;
 }
 
-void session_answer(struct core *c, struct request *r, struct shard *shard,
-                    struct shard *const *shards)
+void session_refuse(struct core *c, const struct request *r, const char *refusal)
+{
+    size_t mark;
+    write_refusal(c, r, refusal, session_reply_begin(c, r->session, &mark));
+    session_reply_end(r->session, mark);
+}
+
+static void answer(struct core *c, struct request *r, struct shard *shard,
+                   struct shard *const *shards)
 {
     struct session *s = r->session;
     size_t mark;
     struct buf *out = session_reply_begin(c, s, &mark);
     bool replied = true;
+    if (__builtin_expect(s->tracking != NULL, 0))
+        tracking_mark(s, r, 1);
     if (__builtin_expect(session_admits(s, r->command, r->argc), 1))
         replied = run(c, r, shard, shards, out);
     else
-        refuse(c, s, r, out);
+        write_refusal(c, r, session_refusal(c, s, r->command, r->argv, r->argc), out);
     s->commands++;
     if (__builtin_expect(replied, 1))
         session_reply_end(s, mark);
-    blocked_look(c, shard, shards);
+}
+
+void session_answer(struct core *c, struct request *r, struct shard *shard,
+                    struct shard *const *shards)
+{
+    answer(c, r, shard, shards);
+    effects_look(c, shard, shards);
+}
+
+void session_answer_alone(struct core *c, struct request *r)
+{
+    answer(c, r, NULL, NULL);
 }
 
 void session_run(struct core *c, struct request *r)
 {
     struct session *s = r->session;
-    s->queued--;
+    s->queued -= request_span(r);
     if (s->closing || s->close_after_reply || s->close_asked)
         return;
     if (__builtin_expect(is_http(r), 0)) {
         refuse_http(c, s);
+        return;
+    }
+    if (__builtin_expect(r->away, 0)) {
+        route_away(c, r);
         return;
     }
     struct shard *own = &c->shard;

@@ -16,11 +16,24 @@
 
 enum session_reply { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP };
 
+/* Bytes that several sessions of a core are sent, stored once: a message of Pub/Sub. Its memory
+ * begins with this, and goes when the last has let go of it. */
+struct output_shared {
+    uint32_t references;
+    size_t size;
+    char *bytes;
+};
+
 /* A piece of output that waits for the socket. */
 struct output_chunk {
     struct output_chunk *next;
-    struct buf buf;
+    struct buf buf;               /* borrowed, of `shared`, where that is not NULL */
+    struct output_shared *shared;
 };
+
+struct subscriptions;
+struct tracking;
+struct transaction;
 
 struct session {
     struct conn conn; /* first */
@@ -51,14 +64,29 @@ struct session {
     struct session *next_held;
     bool in_held;
 
-    /* Output. */
+    /* Output, in the order that it leaves: sending, chunks, pending, out. */
     struct buf out;                       /* being written */
+    struct output_shared *pending;        /* stands before `out`; NULL: none */
     struct output_chunk *chunks, *chunks_last; /* full, in order, not yet sent */
     struct buf sending;                   /* with the kernel */
-    size_t chunk_bytes;
+    struct output_shared *sending_shared; /* where it is borrowed */
+    size_t chunk_bytes;                   /* of chunks, pending and held */
+    struct output_chunk *held, *held_last; /* pushes that wait for the replies before them */
+    bool holds_pushes;                    /* see pubsub_settle */
+    bool pushed;                          /* a command has pushed while replies are off */
     int64_t soft_limit_since_ms;
 
+    /* Transactions: see transaction.h. */
+    struct transaction *transaction; /* MULTI; NULL: none */
+    uint64_t watch_token;            /* 0: nothing is watched */
+    struct core_mask watching;       /* shards with watches of it */
+
+    /* Pub/Sub and caching: see pubsub.h, tracking.h. */
+    struct subscriptions *subscriptions; /* NULL: none */
+    struct tracking *tracking;           /* NULL: off */
+
     /* State. */
+    bool restricted;      /* only some commands may be used: see session_restrict */
     bool authenticated;
     bool closing;         /* ring_close was called */
     bool close_after_reply;
@@ -82,11 +110,18 @@ void session_closed(struct core *c, struct session *s);
 
 /* Feeds from the query buffer, at the start of a gather. */
 void session_resume(struct core *c, struct session *s);
-/* Runs one gathered request on this core and writes its reply. */
+/* Runs one gathered request on this core and writes its reply, or a group of them. */
 void session_run(struct core *c, struct request *r);
 /* Answers one request with the shard that its keys are on (NULL: several, in `shards`). */
 void session_answer(struct core *c, struct request *r, struct shard *shard,
                     struct shard *const *shards);
+/* The same for a command of sessions, while no shard may be touched. */
+void session_answer_alone(struct core *c, struct request *r);
+/* Answers a request with an error, which ends a transaction where that is EXEC. */
+void session_refuse(struct core *c, const struct request *r, const char *refusal);
+/* Takes the next whole request out of the query buffer; false where there is none, or the session
+ * has something under way. Its bytes are good until the next call. */
+bool session_next_request(struct core *c, struct session *s, struct request *r);
 /* Step 4: hands replies to the ring, lifts the pin, closes what is to be closed. */
 void session_flush(struct core *c, struct session *s);
 void session_touch(struct core *c, struct session *s);
@@ -98,6 +133,18 @@ void session_bundle_done(struct core *c, struct session *s, struct bundle *b);
  * */
 struct buf *session_reply_begin(struct core *c, struct session *s, size_t *mark);
 void session_reply_end(struct session *s, size_t mark);
+
+/* Sends a message of others, beside the replies: from where it is, or copied where that is cheaper.
+ * While a dispatch is under way it waits until that is answered. */
+void session_push(struct core *c, struct session *s, struct output_shared *m);
+void session_release_shared(struct output_shared *m);
+/* Gives out what was held back, unless there is still a reason to wait. */
+void session_release_held_pushes(struct core *c, struct session *s);
+
+/* For a core that sleeps, by the one that holds its shard, after messages were given out there:
+ * sends the sessions concerned what they have, without their ring. False where something is left,
+ * for which the core must be woken. */
+bool session_send_for(struct core *c);
 
 /* Closes at the next chance: at once where nothing is under way. `after_reply`: what is owed goes
  * out first. */
@@ -127,12 +174,18 @@ char *session_unknown_text(struct core *c, const struct slice *argv, uint32_t ar
 char *session_subcommand_text(struct core *c, const struct command *row,
                               const struct slice *argv, uint32_t argc);
 
+/* Settles `restricted` after a change of what it depends on: not authenticated; or subscribed to
+ * something, which leaves a RESP2 client few commands. */
+void session_restrict(struct session *s);
+/* Where the session is restricted. */
+bool session_still_admits(const struct session *s, const struct command *row);
 /* True where a command may run now: the usual case. */
 static inline bool session_admits(const struct session *s, const struct command *row, uint32_t argc)
 {
     return row && row->run &&
            (row->arity > 0 ? argc == (uint32_t)row->arity : argc >= (uint32_t)-row->arity) &&
-           (s->authenticated || (row->flags & CMD_NO_AUTH));
+           (__builtin_expect(!s->restricted, 1) || session_still_admits(s, row)) &&
+           !((row->flags & CMD_NO_MULTI) && s->transaction);
 }
 /* Why a command may not run now, as an error's text; NULL where it may. For `row` NULL (unknown)
  * and for wrong arity too. The text stays good until the next call (it may be in the core's arena).

@@ -2,15 +2,20 @@
 #include "server/stand_in.h"
 
 #include "server/bundle.h"
+#include "server/effects.h"
 #include "server/execute.h"
 #include "server/owner.h"
+#include "server/pubsub.h"
 #include "server/server.h"
 #include "server/session.h"
+#include "server/transaction.h"
 
 /* Requests hashed and prefetched ahead of the one that runs. */
 #define PREFETCH_DEPTH 16
 /* So many requests cost about what waking a thread does. */
 #define STAND_IN_MAX 64
+/* Sending to so many costs less than waking does. */
+#define DELIVER_MAX 4
 /* Rounds of walking several shards' logs to one place. */
 #define WALK_TRIES 4
 
@@ -52,6 +57,27 @@ bool stand_in_walk(struct core *c, uint32_t sleeper)
     c->stats.borrows++;
     owner_return(&server->cores[sleeper]->owner);
     return true;
+}
+
+/* Messages to its sessions. Invalidations that are on their way to it go before them. */
+static bool deliver_for(struct core *other)
+{
+    if (other->touched_sessions || mesh_has_messages(server->mesh, other->index) ||
+        !pubsub_has_few(other, DELIVER_MAX))
+        return false;
+    pubsub_deliver(other);
+    return session_send_for(other);
+}
+
+bool stand_in_deliver(struct core *c, uint32_t sleeper)
+{
+    struct core *other = server->cores[sleeper];
+    if (!owner_borrow(&other->owner))
+        return false;
+    c->stats.borrows++;
+    bool done = deliver_for(other);
+    owner_return(&other->owner);
+    return done;
 }
 
 /* Running requests on several shards held together. */
@@ -122,8 +148,8 @@ static void prefetch(const struct held *h, struct request *requests, uint32_t co
 {
     for (uint32_t i = 0; i < count; i++) {
         struct request *r = &requests[i];
-        int16_t key = r->command->first_key;
-        r->hashed = r->shard != BUNDLE_SHARD_MANY && key > 0 && (uint32_t)key < r->argc;
+        uint32_t key = command_first_key(r->command, r->argc);
+        r->hashed = r->shard != BUNDLE_SHARD_MANY && key != 0;
         if (!r->hashed)
             continue;
         r->hash = keyspace_hash(&server->keyspace, r->argv[key]);
@@ -139,8 +165,8 @@ static bool may_stand_in(const struct request *requests, uint32_t count)
     if (count > STAND_IN_MAX)
         return false;
     for (uint32_t i = 0; i < count; i++)
-        if (requests[i].command->route == ROUTE_ALL ||
-            (requests[i].command->flags & CMD_EVERY_SHARD))
+        if (command_is_for_owner(requests[i].command) ||
+            !transaction_may_borrow(&requests[i], STAND_IN_MAX))
             return false;
     return true;
 }
@@ -154,16 +180,17 @@ uint32_t stand_in_run(struct core *c, struct session *s, struct request *request
     bool here = walk_together(c, &h);
     c->repeat_published = false;
     if (here) {
-        c->stats.borrows++;
+        c->stats.borrows += core_mask_count(mask) > 1 || !core_mask_has(mask, c->index);
         execute_start_clock(c);
     }
     uint32_t i = 0;
-    for (; here && i < count && !c->repeat_published; i++) {
+    for (; here && i < count && !c->repeat_published && !s->bundle; i++) {
         if (i % PREFETCH_DEPTH == 0)
             prefetch(&h, requests + i,
                      count - i < PREFETCH_DEPTH ? count - i : PREFETCH_DEPTH, s->db);
         session_answer(c, &requests[i], shard_of(&h, &requests[i]), h.shards);
     }
+    effects_settle(c);
     return_all(c, &h.mask);
     return i;
 }
@@ -190,6 +217,7 @@ static void run_outgoing(struct core *c, struct shard *s, struct bundle *b)
         bundle_run_hop(c, s, b);
         b = next;
     }
+    effects_settle(c);
     owner_return(&server->cores[s->index]->owner);
 }
 
@@ -200,11 +228,11 @@ static bool all_borrowable(const struct bundle *b)
     return b == NULL;
 }
 
-static void send_to(struct core *c, uint32_t to)
+static void send_to(struct core *c, uint32_t to, bool may_borrow)
 {
     struct bundle *b = in_order_sent(c->outgoing[to]);
     c->outgoing[to] = NULL;
-    struct shard *s = all_borrowable(b) ? borrow(c, to) : NULL;
+    struct shard *s = may_borrow && all_borrowable(b) ? borrow(c, to) : NULL;
     if (s) {
         run_outgoing(c, s, b);
         return;
@@ -216,13 +244,23 @@ static void send_to(struct core *c, uint32_t to)
     }
 }
 
-void stand_in_send_outgoing(struct core *c)
+static void send_all(struct core *c, bool may_borrow)
 {
     for (uint32_t w = 0; w < ORDER_MASK_WORDS; w++) {
         while (c->outgoing_mask.words[w]) {
             uint32_t to = w * 64 + (uint32_t)__builtin_ctzll(c->outgoing_mask.words[w]);
             c->outgoing_mask.words[w] &= c->outgoing_mask.words[w] - 1;
-            send_to(c, to);
+            send_to(c, to, may_borrow);
         }
     }
+}
+
+void stand_in_send_outgoing(struct core *c)
+{
+    send_all(c, true);
+}
+
+void stand_in_post_outgoing(struct core *c)
+{
+    send_all(c, false);
 }

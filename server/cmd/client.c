@@ -4,6 +4,7 @@
 #include "server/cmd/client.h"
 #include "server/cmd/tables.h"
 #include "server/server.h"
+#include "server/session_table.h"
 
 /* Too many arguments for a subcommand whose row cannot say how many it takes at most. */
 static void reply_wrong_count(struct call *c)
@@ -117,10 +118,10 @@ static void client_unblock(struct call *c)
     if (!call_arg_integer(c, 2, &id))
         return;
 
-    struct core *core = core_self();
-    for (struct session *s = core->sessions; s; s = s->next)
-        if (s->blocked && s->id == (uint64_t)id)
-            c->value = blocked_cancel(core, s, how, true);
+    struct core *core = server->cores[c->shard->index];
+    struct session *s = session_table_find(core, (uint64_t)id);
+    if (s && s->blocked)
+        c->value = blocked_cancel(core, s, how, true);
 }
 
 /* CLIENT PAUSE and UNPAUSE: cross transactions of all shards, so no core runs beside them. */
@@ -176,8 +177,12 @@ static void client_help(struct call *c)
 {
     static const char *const lines[] = {
         "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "CACHING (YES|NO)",
+        "    Say whether what the next command reads is tracked (OPTIN and OPTOUT modes).",
         "GETNAME",
         "    Return the name of this connection.",
+        "GETREDIR",
+        "    Return the id of the connection that invalidations are redirected to.",
         "ID",
         "    Return the id of this connection.",
         "INFO",
@@ -214,6 +219,11 @@ static void client_help(struct call *c)
         "    Name the client library of this connection, or its version.",
         "SETNAME <name>",
         "    Name this connection.",
+        ("TRACKING (ON|OFF) [REDIRECT <client-id>] [BCAST] [PREFIX <prefix> [...]] [OPTIN] "
+         "[OPTOUT] [NOLOOP]"),
+        "    Have invalidations sent of what this connection has read, or of keys with a prefix.",
+        "TRACKINGINFO",
+        "    Return how this connection tracks.",
         "UNBLOCK <client-id> [TIMEOUT|ERROR]",
         "    Unblock a connection that waits in a blocking command.",
         "UNPAUSE",
@@ -231,9 +241,15 @@ static void client_help(struct call *c)
 #define SET_ON_ALL_NODES "request_policy:all_nodes response_policy:all_succeeded"
 
 static const struct command client_subcommands[] = {
+    {SUBCOMMAND("caching", client_caching, 3, USUAL_FLAGS),
+     .since = "6.0.0", .complexity = "O(1)", .syntax = "<YES | NO>",
+     .summary = "Says whether the next request's reads are tracked."},
     {SUBCOMMAND("getname", client_getname, 2, USUAL_FLAGS),
      .since = "2.6.9", .complexity = "O(1)",
      .summary = "Returns the name of the connection."},
+    {SUBCOMMAND("getredir", client_getredir, 2, USUAL_FLAGS),
+     .since = "6.0.0", .complexity = "O(1)",
+     .summary = "Returns the id of the connection that invalidations are redirected to."},
     {SUBCOMMAND("help", client_help, 2, CMD_LOADING | CMD_STALE | CMD_SENTINEL),
      .since = "5.0.0", .complexity = "O(1)",
      .summary = "Returns a text on the subcommands."},
@@ -278,6 +294,15 @@ static const struct command client_subcommands[] = {
     {SUBCOMMAND("setname", client_setname, 3, USUAL_FLAGS),
      .since = "2.6.9", .complexity = "O(1)", .syntax = "connection-name",
      .summary = "Names the connection.", .tips = SET_ON_ALL_NODES},
+    {SUBCOMMAND("tracking", client_tracking, -3, USUAL_FLAGS),
+     .route = ROUTE_CROSS, .reach = client_tracking_reach, .since = "6.0.0",
+     .complexity = "O(1). Some options may introduce additional complexity.",
+     .syntax = "<ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] "
+               "[OPTIN] [OPTOUT] [NOLOOP]",
+     .summary = "Has invalidations sent of what the connection may have cached."},
+    {SUBCOMMAND("trackinginfo", client_trackinginfo, 2, USUAL_FLAGS),
+     .since = "6.2.0", .complexity = "O(1)",
+     .summary = "Returns how the connection tracks."},
     {SUBCOMMAND("unblock", client_unblock, -3, USUAL_FLAGS | CMD_ADMIN),
      .route = ROUTE_ALL, .split = SPLIT_SUM, .since = "5.0.0",
      .complexity = "O(log N) where N is the number of client connections",

@@ -2,13 +2,15 @@
 #include "net/listener.h"
 #include "proto/number.h"
 #include "server/cmd/client.h"
+#include "server/server.h"
+#include "server/session_table.h"
 #include "shard/command.h"
 
 #define ADDRESS_SIZE 64
 
 struct filter {
     bool by_id, by_address, by_own_address;
-    bool impossible; /* no session can match: a type that none has */
+    enum client_type type;
     bool skip_me;
     uint64_t id;
     int64_t max_age_s; /* 0: any */
@@ -40,15 +42,6 @@ static bool read_max_age(struct call *c, uint32_t arg, struct filter *f)
     return true;
 }
 
-static bool read_type(struct call *c, uint32_t arg, struct filter *f)
-{
-    bool matches;
-    if (!client_read_type(c, arg, &matches))
-        return false;
-    f->impossible = !matches; /* the last TYPE counts */
-    return true;
-}
-
 static bool read_user(struct call *c, uint32_t arg)
 {
     if (slice_equal(c->argv[arg], SLICE("default")))
@@ -76,7 +69,7 @@ static bool read_option(struct call *c, uint32_t i, struct filter *f)
         if (call_arg_is(c, i, "MAXAGE"))
             return read_max_age(c, i + 1, f);
         if (call_arg_is(c, i, "TYPE"))
-            return read_type(c, i + 1, f);
+            return client_read_type(c, i + 1, &f->type);
         if (call_arg_is(c, i, "USER"))
             return read_user(c, i + 1);
         if (call_arg_is(c, i, "SKIPME"))
@@ -118,7 +111,7 @@ static bool read_filter(struct call *c, struct filter *f)
 static bool matches(const struct filter *f, const struct session *s, int64_t now_ms)
 {
     char name[ADDRESS_SIZE];
-    if (f->impossible || (f->by_id && s->id != f->id))
+    if (!client_is_of(s, f->type))
         return false;
     if (f->max_age_s && (now_ms - s->created_ms) / 1000 < f->max_age_s)
         return false;
@@ -135,6 +128,16 @@ static bool matches(const struct filter *f, const struct session *s, int64_t now
     return true;
 }
 
+static void kill_where_matched(struct call *c, struct core *core, struct session *s,
+                               const struct filter *f)
+{
+    bool me = s == c->session;
+    if (client_is_gone(s) || (me && f->skip_me) || !matches(f, s, c->now_ms))
+        return;
+    session_end(core, s, me);
+    c->value++;
+}
+
 /* The caller's session gets its reply before it ends. Of a session of another core only the address
  * is compared. */
 void client_kill(struct call *c)
@@ -143,14 +146,15 @@ void client_kill(struct call *c)
     if (!read_filter(c, &f))
         return;
 
-    struct core *core = core_self();
-    for (struct session *s = core->sessions; s; s = s->next) {
-        bool me = s == c->session;
-        if (client_is_gone(s) || (me && f.skip_me) || !matches(&f, s, c->now_ms))
-            continue;
-        session_end(core, s, me);
-        c->value++;
+    struct core *core = server->cores[c->shard->index];
+    if (f.by_id) {
+        struct session *s = session_table_find(core, f.id);
+        if (s)
+            kill_where_matched(c, core, s, &f);
+        return;
     }
+    for (struct session *s = core->sessions; s; s = s->next)
+        kill_where_matched(c, core, s, &f);
 }
 
 void client_kill_merge(struct call *c, const struct split_parts *parts)

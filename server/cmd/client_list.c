@@ -1,7 +1,7 @@
 /* CLIENT INFO and CLIENT LIST: sessions as lines of text.
  *
  * The fields, their order and their meaning are Redis 7.2's. What does not exist has the value that
- * means so: no subscriptions, no MULTI (-1), one user, no redirection of tracking (-1).
+ * means so: no subscriptions, one user.
  *
  * A part of LIST leaves one record a session: struct record, then its line. The merge sorts the
  * records of all cores by id, which is the order in which clients connected. */
@@ -11,17 +11,21 @@
 #include "net/listener.h"
 #include "proto/number.h"
 #include "server/cmd/client.h"
+#include "server/pubsub.h"
+#include "server/server.h"
+#include "server/tracking.h"
+#include "server/transaction.h"
 #include "shard/command.h"
 
 /* An IPv6 address in brackets, a colon and a port. */
 #define ADDRESS_SIZE 64
 
-bool client_read_type(struct call *c, uint32_t arg, bool *matches)
+bool client_read_type(struct call *c, uint32_t arg, enum client_type *type)
 {
     static const char *const types[] = {"normal", "master", "slave", "replica", "pubsub"};
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         if (call_arg_is(c, arg, types[i])) {
-            *matches = i == 0;
+            *type = i == 0 ? CLIENT_NORMAL : i == 4 ? CLIENT_PUBSUB : CLIENT_OTHER;
             return true;
         }
     }
@@ -39,10 +43,15 @@ static void append_text_field(struct buf *to, const char *name, struct slice val
 static void append_flags(struct buf *to, const struct session *s)
 {
     size_t before = to->size;
+    if (s->transaction)
+        buf_append_text(to, "x");
     if (s->in_held || s->blocked)
         buf_append_text(to, "b");
+    tracking_append_flags(to, s);
     if (s->close_after_reply)
         buf_append_text(to, "c");
+    if (s->subscriptions)
+        buf_append_text(to, "P");
     if (s->no_evict)
         buf_append_text(to, "e");
     if (s->no_touch)
@@ -66,7 +75,7 @@ static void append_who(struct buf *to, const struct session *s, int64_t now_ms)
 
 static uint64_t count_chunks(const struct session *s)
 {
-    uint64_t n = ring_sending(&s->conn);
+    uint64_t n = (uint64_t)ring_sending(&s->conn) + (s->pending != NULL);
     for (const struct output_chunk *chunk = s->chunks; chunk; chunk = chunk->next)
         n++;
     return n;
@@ -89,8 +98,9 @@ static size_t request_size(const struct call *c)
 static void append_buffers(struct buf *to, const struct session *s, const struct call *c)
 {
     size_t query = s->query.size - s->query_at + (s == c->session ? request_size(c) : 0);
-    buf_printf(to, " qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=0 rbs=%zu rbp=%zu", query,
-               s->query.cap - s->query.size, resp_memory(&s->parser), s->out.cap, s->out.cap);
+    buf_printf(to, " qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu rbs=%zu rbp=%zu", query,
+               s->query.cap - s->query.size, resp_memory(&s->parser), transaction_memory(s),
+               s->out.cap, s->out.cap);
     buf_printf(to, " obl=%zu oll=%" PRIu64 " omem=%zu tot-mem=%zu", s->out.size, count_chunks(s),
                s->chunk_bytes + s->sending.size, session_memory(s));
 }
@@ -98,11 +108,15 @@ static void append_buffers(struct buf *to, const struct session *s, const struct
 static void append_session(struct buf *to, const struct session *s, const struct call *c)
 {
     append_who(to, s, c->now_ms);
-    buf_printf(to, " db=%u sub=0 psub=0 ssub=0 multi=-1", s->db);
+    buf_printf(to, " db=%u sub=%u psub=%u ssub=%u multi=%" PRId64, s->db,
+               pubsub_subscription_count(s, PUBSUB_CHANNEL),
+               pubsub_subscription_count(s, PUBSUB_PATTERN),
+               pubsub_subscription_count(s, PUBSUB_SHARD_CHANNEL), transaction_count(s));
     append_buffers(to, s, c);
-    buf_printf(to, " events=%s%s cmd=%s user=default redir=-1 resp=%u",
+    buf_printf(to, " events=%s%s cmd=%s user=default redir=%" PRId64 " resp=%u",
                s->receiving_paused ? "" : "r", ring_sending(&s->conn) ? "w" : "",
-               s->last_command ? s->last_command->full_name : "NULL", s->protocol);
+               s->last_command ? s->last_command->full_name : "NULL", tracking_redirect(s),
+               s->protocol);
     append_text_field(to, " lib-name=", s->lib_name);
     append_text_field(to, " lib-ver=", s->lib_version);
     buf_append_text(to, "\n");
@@ -130,11 +144,11 @@ static bool has_ids(const struct call *c)
     return c->argc > 3 && call_arg_is(c, 2, "ID");
 }
 
-static bool read_list(struct call *c, bool *matches)
+static bool read_list(struct call *c, enum client_type *type)
 {
-    *matches = true;
+    *type = CLIENT_ANY;
     if (c->argc == 4 && call_arg_is(c, 2, "TYPE"))
-        return client_read_type(c, 3, matches);
+        return client_read_type(c, 3, type);
     if (has_ids(c)) {
         for (uint32_t i = 3; i < c->argc; i++) {
             int64_t id;
@@ -174,12 +188,12 @@ static void append_record(struct buf *to, const struct session *s, const struct 
 
 void client_list(struct call *c)
 {
-    bool matches;
-    if (!read_list(c, &matches) || !matches)
+    enum client_type type;
+    if (!read_list(c, &type))
         return;
 
-    for (const struct session *s = core_self()->sessions; s; s = s->next)
-        if (!client_is_gone(s) && is_asked_for(c, s->id))
+    for (const struct session *s = server->cores[c->shard->index]->sessions; s; s = s->next)
+        if (!client_is_gone(s) && client_is_of(s, type) && is_asked_for(c, s->id))
             append_record(c->reply.out, s, c);
 }
 

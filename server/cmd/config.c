@@ -3,6 +3,7 @@
 #include "server/cmd/tables.h"
 #include "server/core.h"
 #include "server/server.h"
+#include "server/tracking.h"
 #include "shard/call.h"
 
 /* ---- CONFIG GET ---- */
@@ -76,6 +77,9 @@ static void config_set_run(struct call *c)
         return;
     }
     server_apply_config();
+    tracking_apply_limit();
+    for (uint32_t i = 0; i < server->core_count; i++)
+        server->cores[i]->next_cron_us = 0; /* where limits fell there is something to do */
     config_deinit(&before);
     reply_ok(&c->reply);
 }
@@ -86,7 +90,7 @@ static void config_set_run(struct call *c)
  * statistic: it says what a snapshot would lack. */
 static void config_resetstat(struct call *c)
 {
-    struct core *core = core_self();
+    struct core *core = server->cores[c->shard->index];
     core->stats = (struct core_stats){0};
     memset(core->command_stats, 0,
            registry_count(server->registry) * sizeof(*core->command_stats));

@@ -2,8 +2,11 @@
 #include "proto/mem.h"
 #include "proto/number.h"
 #include "server/cmd/tables.h"
+#include "server/pubsub.h"
 #include "server/server.h"
+#include "server/tracking.h"
 #include "server/session.h"
+#include "server/transaction.h"
 #include "shard/call.h"
 
 static void run_ping(struct call *c)
@@ -12,7 +15,12 @@ static void run_ping(struct call *c)
         reply_error(&c->reply, "ERR wrong number of arguments for 'ping' command");
         return;
     }
-    if (c->argc == 2)
+    const struct session *s = c->session;
+    if (s->subscriptions && s->protocol == 2) {
+        reply_array(&c->reply, 2);
+        reply_bulk_text(&c->reply, "pong");
+        reply_bulk(&c->reply, c->argc == 2 ? c->argv[1] : SLICE(""));
+    } else if (c->argc == 2)
         reply_bulk(&c->reply, c->argv[1]);
     else
         reply_simple(&c->reply, "PONG");
@@ -62,6 +70,7 @@ static bool authenticate(struct call *c, struct slice user, struct slice passwor
         return false;
     }
     c->session->authenticated = true;
+    session_restrict(c->session);
     return true;
 }
 
@@ -183,18 +192,23 @@ static void run_hello(struct call *c)
         session_set_text(&c->session->name, h.name);
     if (h.protocol)
         c->session->protocol = c->reply.protocol = (unsigned)h.protocol;
+    session_restrict(c->session);
     reply_hello(c);
 }
 
 static void run_reset(struct call *c)
 {
     struct session *s = c->session;
+    pubsub_leave(core_self(), s);
+    transaction_discard(core_self(), s);
     s->db = 0;
     s->protocol = c->reply.protocol = 2;
     s->authenticated = server->config.requirepass[0] == '\0';
     s->reply_mode = REPLY_ON;
     s->no_evict = s->no_touch = false;
+    tracking_leave(core_self(), s);
     session_set_text(&s->name, SLICE(""));
+    session_restrict(s);
     reply_simple(&c->reply, "RESET");
 }
 
@@ -217,17 +231,19 @@ const struct command connection_commands[] = {
      .syntax = "[protover [AUTH username password] [SETNAME clientname]]",
      .summary = "Agrees on the protocol, and may authenticate and name the connection."},
     {.name = "ping", .run = run_ping, .arity = -1, .route = ROUTE_SESSION,
-     CONNECTION(CMD_FAST | CMD_SENTINEL),
+     CONNECTION(CMD_FAST | CMD_SENTINEL | CMD_FOR_LISTENERS),
      .since = "1.0.0", .complexity = "O(1)", .syntax = "[message]",
      .summary = "Tells that the server is alive.",
      .tips = "request_policy:all_shards response_policy:all_succeeded"},
     {.name = "quit", .run = run_quit, .arity = -1, .route = ROUTE_SESSION,
-     CONNECTION(CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY),
+     CONNECTION(CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY |
+                CMD_FOR_LISTENERS),
      .since = "1.0.0", .complexity = "O(1)", .syntax = "",
      .summary = "Closes the connection.", .deprecated_since = "7.2.0",
      .replaced_by = "just closing the connection"},
     {.name = "reset", .run = run_reset, .arity = 1, .route = ROUTE_SESSION,
-     CONNECTION(CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY),
+     CONNECTION(CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY |
+                CMD_FOR_LISTENERS),
      .since = "6.2.0", .complexity = "O(1)", .syntax = "",
      .summary = "Puts the connection back into the state of a new one."},
     {.name = "select", .run = run_select, .arity = 2, .route = ROUTE_SESSION,

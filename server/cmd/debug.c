@@ -65,10 +65,24 @@ static void debug_log(struct call *c)
     reply_ok(&c->reply);
 }
 
+static void debug_pause_cron(struct call *c)
+{
+    server->cron_paused = (int)lenient_number(c->argv[2]) != 0;
+    reply_ok(&c->reply);
+}
+
 static void debug_set_active_expire(struct call *c)
 {
     server->active_expire = (int)lenient_number(c->argv[2]) != 0;
     server_apply_config();
+    reply_ok(&c->reply);
+}
+
+/* Redis lets scripts use all commands then; here DEBUG itself, whose replies of all types are what
+ * that is for. */
+static void debug_set_disable_deny_scripts(struct call *c)
+{
+    server->scripts_debug = (int)lenient_number(c->argv[2]) != 0;
     reply_ok(&c->reply);
 }
 
@@ -368,6 +382,8 @@ static void debug_help(struct call *c)
         "    Write <message> to the log.",
         "OBJECT <key>",
         "    Return how the value of <key> is held.",
+        "PAUSE-CRON (0|1)",
+        "    Stop what the server does by the clock: removing expired keys, closing idle clients.",
         "POPULATE <count> [<prefix>] [<size>]",
         "    Create <count> strings named <prefix>:<number> (default: key), those that exist",
         "    spared, with values of <size> bytes.",
@@ -378,6 +394,8 @@ static void debug_help(struct call *c)
         "    Give list elements of more than <size> bytes a node of their own. 0: the default.",
         "SET-ACTIVE-EXPIRE (0|1)",
         "    Say whether expired keys are removed before somebody asks for them.",
+        "SET-DISABLE-DENY-SCRIPTS (0|1)",
+        "    Say whether scripts may use DEBUG.",
         "SLEEP <seconds>",
         "    Stop the whole server for <seconds>, which may have a fraction.",
         "STRINGMATCH-LEN <length> <pattern>",
@@ -404,10 +422,12 @@ static const struct debug_command {
     {"listpack", debug_listpack, 3, 3},
     {"log", debug_log, 3, 3},
     {"object", debug_object, 3, 3},
+    {"pause-cron", debug_pause_cron, 3, 3},
     {"populate", debug_populate, 3, 5},
     {"protocol", debug_protocol, 3, 3},
     {"quicklist-packed-threshold", debug_quicklist_packed_threshold, 3, 3},
     {"set-active-expire", debug_set_active_expire, 3, 3},
+    {"set-disable-deny-scripts", debug_set_disable_deny_scripts, 3, 3},
     {"sleep", debug_sleep, 3, 3},
     {"stringmatch-len", debug_stringmatch_len, 4, 4},
     {"stringmatch-test", debug_stringmatch_test, 2, 2},

@@ -15,7 +15,7 @@
 
 static bool find_key(struct call *c, struct place *p)
 {
-    *p = db_find_key(c, c->argv[2], c->db, DB_PEEK);
+    *p = db_find_key(c, c->argv[2], c->db, DB_PEEK_AS_IS);
     if (!p->entry)
         reply_error(&c->reply, "ERR no such key");
     return p->entry;

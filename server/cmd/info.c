@@ -11,6 +11,7 @@
 #include "server/cmd/tables.h"
 #include "server/server.h"
 #include "server/session.h"
+#include "server/tracking.h"
 #include "shard/call.h"
 #include "shard/db.h"
 
@@ -105,9 +106,14 @@ static void append_dbs(struct buf *to, const struct shard *s, struct info_core *
     }
 }
 
+static void append_hash(void *context, struct slice name, uint64_t hash)
+{
+    buf_append(context, &hash, sizeof(hash));
+}
+
 static void info_run(struct call *c)
 {
-    const struct core *core = core_self();
+    struct core *core = server->cores[c->shard->index];
     bool with_commands = wanted_sections(c) & 1u << INFO_COMMANDSTATS;
     struct buf *out = c->reply.out;
     struct info_core x = {
@@ -119,11 +125,18 @@ static void info_run(struct call *c)
         .timeouts = core->timer_count,
         .waited_keys = wait_line_count(&core->shard.waits),
         .waited_removals = core->shard.waits.removal_count,
+        .tracking = tracking_count(core),
+        .tracked_keys = core->shard.tracks.keys.count,
+        .tracked_items = core->shard.tracks.client_count,
+        .prefixes = core->index == 0 ? track_prefix_kinds(&core->shard.tracks) : 0,
         .garbage = core->shard.garbage.count,
         .shard_index = core->index,
         .error_count = core->error_kinds,
         .command_count = with_commands ? registry_count(server->registry) : 0,
+        .with_hashes = server->core_count > 1 && wanted_sections(c) & 1u << INFO_STATS,
     };
+    for (unsigned i = 0; i < PUBSUB_KINDS; i++)
+        x.topics[i] = pubsub_topic_count(core, (enum pubsub_kind)i);
     core_measure(core, &x.memory);
     size_t start = out->size;
     buf_append(out, &x, sizeof(x));
@@ -131,6 +144,8 @@ static void info_run(struct call *c)
     memcpy(out->data + start, &x, sizeof(x));
     buf_append(out, core->errors, x.error_count * sizeof(*core->errors));
     buf_append(out, core->command_stats, x.command_count * sizeof(*core->command_stats));
+    for (unsigned i = 0; x.with_hashes && i < PUBSUB_KINDS; i++)
+        pubsub_visit(core, (enum pubsub_kind)i, append_hash, out);
 }
 
 /* ---- Adding up ---- */
@@ -180,6 +195,8 @@ static void add_core(struct info_core *to, const struct info_core *x)
     to->memory.blocks += x->memory.blocks;
     to->memory.tables += x->memory.tables;
     to->memory.fixed += x->memory.fixed;
+    to->memory.scripts += x->memory.scripts;
+    to->memory.functions += x->memory.functions;
     to->data_peak += greater(x->data_peak, x->memory.entries + x->memory.blocks + x->memory.tables);
     to->keys += x->keys;
     to->shard.hits += x->shard.hits;
@@ -191,8 +208,14 @@ static void add_core(struct info_core *to, const struct info_core *x)
     to->timeouts += x->timeouts;
     to->waited_keys += x->waited_keys;
     to->waited_removals += x->waited_removals;
+    to->tracking += x->tracking;
+    to->tracked_keys += x->tracked_keys;
+    to->tracked_items += x->tracked_items;
+    to->prefixes += x->prefixes;
     to->garbage += x->garbage;
     to->shard.changes += x->shard.changes;
+    for (unsigned i = 0; i < PUBSUB_KINDS; i++)
+        to->topics[i] += x->topics[i];
     add_stats(&to->stats, &x->stats);
 }
 
@@ -243,6 +266,36 @@ static void add_part(struct info *info, struct slice part)
         info->commands[i].rejected += st.rejected;
         info->commands[i].failed += st.failed;
     }
+    for (unsigned i = 0; x->with_hashes && i < PUBSUB_KINDS; i++) {
+        size_t size = x->topics[i] * sizeof(uint64_t);
+        assert(part.size >= size);
+        buf_append(&info->topics[i], part.data, size);
+        part = (struct slice){part.data + size, part.size - size};
+    }
+}
+
+static int compare_hashes(const void *a, const void *b)
+{
+    uint64_t x, y;
+    memcpy(&x, a, sizeof(x));
+    memcpy(&y, b, sizeof(y));
+    return (x > y) - (x < y);
+}
+
+/* What sessions of several cores have subscribed to counts once. */
+static void settle_topics(struct info *info)
+{
+    for (unsigned i = 0; i < PUBSUB_KINDS; i++) {
+        struct buf *b = &info->topics[i];
+        size_t count = b->size / sizeof(uint64_t);
+        if (count)
+            qsort(b->data, count, sizeof(uint64_t), compare_hashes);
+        for (size_t k = 1; k < count; k++)
+            if (compare_hashes(b->data + (k - 1) * sizeof(uint64_t),
+                               b->data + k * sizeof(uint64_t)) == 0)
+                info->total.topics[i]--;
+        buf_deinit(b);
+    }
 }
 
 static void *zeroed(size_t count, size_t size)
@@ -269,6 +322,7 @@ static void info_merge(struct call *c, const struct split_parts *parts)
     };
     for (uint32_t i = 0; i < parts->count; i++)
         add_part(&info, (struct slice){parts->sections[i].data, parts->sections[i].size});
+    settle_topics(&info);
     qsort(info.errors, info.error_count, sizeof(*info.errors), compare_errors);
 
     struct buf text;

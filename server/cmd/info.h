@@ -4,6 +4,7 @@
 
 #include "proto/buf.h"
 #include "server/core.h"
+#include "server/pubsub.h"
 
 enum info_section {
     INFO_SERVER, INFO_CLIENTS, INFO_MEMORY, INFO_PERSISTENCE, INFO_STATS, INFO_REPLICATION,
@@ -40,12 +41,18 @@ struct info_core {
     uint64_t timeouts;     /* waits that have one */
     uint64_t waited_keys;  /* keys that somebody waits for */
     uint64_t waited_removals; /* ... and would be told that they are gone */
+    uint64_t tracking;     /* sessions that track */
+    uint64_t tracked_keys; /* keys that were read by such, ... */
+    uint64_t tracked_items; /* ... and how often by different ones */
+    uint64_t prefixes;     /* of clients in BCAST mode; all shards have the same */
     uint64_t garbage;      /* values and databases being freed in steps */
+    uint64_t topics[PUBSUB_KINDS]; /* subscribed to: channels, patterns, shard channels */
     uint32_t shard_index;
     /* What follows it in a part. */
     uint32_t db_count;      /* struct info_db: the databases that have keys */
     uint32_t error_count;   /* struct error_stats */
     uint32_t command_count; /* struct command_stats, by id; 0: not asked for */
+    bool with_hashes;       /* of the topics, kind by kind */
 };
 
 struct info_db {
@@ -62,6 +69,7 @@ struct info {
     uint32_t core_count;
     struct info_db *dbs; /* by database; total.db_count of them, empty ones included */
     struct command_stats *commands;
+    struct buf topics[PUBSUB_KINDS]; /* hashes: several cores may have the same ones */
     struct error_stats *errors; /* sorted by code */
     uint32_t error_count;
 };

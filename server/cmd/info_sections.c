@@ -15,6 +15,8 @@
 
 #include "net/ring.h"
 #include "server/cmd/info.h"
+#include "server/script/function.h"
+#include "server/script/store.h"
 #include "server/server.h"
 #include "shard/type/entry.h"
 
@@ -125,10 +127,10 @@ static void append_clients(struct buf *to, const struct info *info)
     buf_printf(to, "blocked_clients:%" PRIu64 "\r\n", s->blocked);
     const struct info_core *t = &info->total;
     buf_printf(to,
-               "tracking_clients:0\r\nclients_in_timeout_table:%" PRIu64
+               "tracking_clients:%" PRIu64 "\r\nclients_in_timeout_table:%" PRIu64
                "\r\ntotal_blocking_keys:%" PRIu64 "\r\ntotal_blocking_keys_on_nokey:%" PRIu64
                "\r\n",
-               t->timeouts, t->waited_keys, t->waited_removals);
+               t->tracking, t->timeouts, t->waited_keys, t->waited_removals);
 }
 
 /* ---- Memory ---- */
@@ -168,6 +170,24 @@ static void append_used(struct buf *to, const struct info *info, uint64_t used, 
     append_bytes(to, "total_system_memory", system_bytes());
 }
 
+/* Interpreters, and the texts that they have run. */
+static void append_scripts(struct buf *to, const struct core_memory *m)
+{
+    uint64_t eval = scripts_memory(server->scripts);
+    uint64_t functions = functions_memory(server->functions);
+    buf_printf(to, "used_memory_vm_eval:%" PRIu64 "\r\n", m->scripts);
+    append_bytes(to, "used_memory_lua", m->scripts);
+    buf_printf(to,
+               "used_memory_scripts_eval:%" PRIu64 "\r\nnumber_of_cached_scripts:%" PRIu64 "\r\n"
+               "number_of_functions:%" PRIu32 "\r\nnumber_of_libraries:%" PRIu32 "\r\n"
+               "used_memory_vm_functions:%" PRIu64 "\r\n",
+               eval, scripts_count(server->scripts), server->functions->registered_count,
+               server->functions->library_count, m->functions);
+    append_bytes(to, "used_memory_vm_total", m->scripts + m->functions);
+    buf_printf(to, "used_memory_functions:%" PRIu64 "\r\n", functions);
+    append_bytes(to, "used_memory_scripts", eval + functions);
+}
+
 static void append_memory(struct buf *to, const struct info *info)
 {
     const struct core_memory *m = &info->total.memory;
@@ -175,13 +195,8 @@ static void append_memory(struct buf *to, const struct info *info)
     uint64_t used = m->entries + m->blocks + m->tables + m->fixed + clients;
     uint64_t resident = resident_bytes();
     append_used(to, info, used, resident);
-    buf_append_text(to, "used_memory_lua:0\r\nused_memory_vm_eval:0\r\nused_memory_lua_human:0B\r\n"
-                        "used_memory_scripts_eval:0\r\nnumber_of_cached_scripts:0\r\n"
-                        "number_of_functions:0\r\nnumber_of_libraries:0\r\n"
-                        "used_memory_vm_functions:0\r\nused_memory_vm_total:0\r\n"
-                        "used_memory_vm_total_human:0B\r\nused_memory_functions:0\r\n"
-                        "used_memory_scripts:0\r\nused_memory_scripts_human:0B\r\n"
-                        "maxmemory:0\r\nmaxmemory_human:0B\r\n");
+    append_scripts(to, m);
+    buf_append_text(to, "maxmemory:0\r\nmaxmemory_human:0B\r\n");
     append_option(to, "maxmemory_policy:", "maxmemory-policy");
     buf_printf(to, "mem_fragmentation_ratio:%.2f\r\nmem_fragmentation_bytes:%" PRId64 "\r\n",
                (double)resident / (double)used, (int64_t)(resident - used));
@@ -251,14 +266,20 @@ static void append_stats(struct buf *to, const struct info *info)
                t->shard.expired_fields, t->shard.expired);
     buf_printf(to, "keyspace_hits:%" PRIu64 "\r\nkeyspace_misses:%" PRIu64 "\r\n", t->shard.hits,
                t->shard.misses);
-    buf_append_text(to, "pubsub_channels:0\r\npubsub_patterns:0\r\npubsubshard_channels:0\r\n"
-                        "latest_fork_usec:0\r\ntotal_forks:0\r\nmigrate_cached_sockets:0\r\n"
+    buf_printf(to,
+               "pubsub_channels:%" PRIu64 "\r\npubsub_patterns:%" PRIu64
+               "\r\npubsubshard_channels:%" PRIu64 "\r\n",
+               t->topics[PUBSUB_CHANNEL], t->topics[PUBSUB_PATTERN],
+               t->topics[PUBSUB_SHARD_CHANNEL]);
+    buf_append_text(to, "latest_fork_usec:0\r\ntotal_forks:0\r\nmigrate_cached_sockets:0\r\n"
                         "slave_expires_tracked_keys:0\r\nactive_defrag_hits:0\r\n"
                         "active_defrag_misses:0\r\nactive_defrag_key_hits:0\r\n"
                         "active_defrag_key_misses:0\r\ntotal_active_defrag_time:0\r\n"
-                        "current_active_defrag_time:0\r\ntracking_total_keys:0\r\n"
-                        "tracking_total_items:0\r\ntracking_total_prefixes:0\r\n"
-                        "unexpected_error_replies:0\r\n");
+                        "current_active_defrag_time:0\r\n");
+    buf_printf(to,
+               "tracking_total_keys:%" PRIu64 "\r\ntracking_total_items:%" PRIu64
+               "\r\ntracking_total_prefixes:%" PRIu64 "\r\nunexpected_error_replies:0\r\n",
+               t->tracked_keys, t->tracked_items, t->prefixes);
     buf_printf(to,
                "total_error_replies:%" PRIu64 "\r\ndump_payload_sanitizations:0\r\n"
                "io_threaded_reads_processed:0\r\nio_threaded_writes_processed:0\r\n",

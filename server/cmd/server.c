@@ -9,13 +9,21 @@
 #include "server/session.h"
 #include "shard/call.h"
 
-static void run_time(struct call *c)
+static int64_t wall_us(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* Time stands still within a script or a transaction, as it does for what expires. */
+static void run_time(struct call *c)
+{
+    const struct core *core = core_self();
+    int64_t now_us = c->may_wait ? wall_us() : core->now_us + core->wall_offset_us;
     reply_array(&c->reply, 2);
-    reply_bulk_integer(&c->reply, now.tv_sec);
-    reply_bulk_integer(&c->reply, now.tv_nsec / 1000);
+    reply_bulk_integer(&c->reply, now_us / 1000000);
+    reply_bulk_integer(&c->reply, now_us % 1000000);
 }
 
 /* A shard of glass breaking: columns of random heights, as many as the client asks for. */

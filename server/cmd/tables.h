@@ -12,3 +12,7 @@ extern const struct command server_commands[];
 extern const struct command config_commands[];
 extern const struct command info_commands[];
 extern const struct command debug_commands[];
+extern const struct command transaction_commands[];
+extern const struct command pubsub_commands[];
+extern const struct command script_commands[];
+extern const struct command function_commands[];

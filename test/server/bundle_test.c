@@ -98,7 +98,8 @@ static void add(struct batch *b, uint32_t shard, const char *words)
 
 static struct session *new_session(void)
 {
-    return session_create(server->cores[0], -1, 1);
+    static uint64_t id;
+    return session_create(server->cores[0], -1, ++id);
 }
 
 static struct slice source_of(const struct batch *batch)
@@ -106,7 +107,7 @@ static struct slice source_of(const struct batch *batch)
     return (struct slice){batch->text, batch->size};
 }
 
-static struct bundle *make(struct session *s, enum bundle_kind kind, const struct batch *batch,
+static struct bundle *make(struct session *s, enum bundle_kind kind, struct batch *batch,
                            bool copy)
 {
     return bundle_create(server->cores[0], s, kind, &batch->mask, batch->requests, batch->count,
@@ -156,7 +157,7 @@ static const struct bundle_item *item_of(const struct bundle *b, uint32_t nth)
     return &b->parts[in_part].items[at];
 }
 
-static void cr_expect_arguments(const struct bundle *b, const struct batch *batch)
+static void cr_expect_arguments(const struct bundle *b, struct batch *batch)
 {
     cr_assert_eq(b->item_count, batch->count);
     for (uint32_t i = 0; i < b->item_count; i++) {
@@ -169,7 +170,7 @@ static void cr_expect_arguments(const struct bundle *b, const struct batch *batc
     }
 }
 
-static void cr_expect_inside(const struct bundle *b, const struct batch *batch, bool inside)
+static void cr_expect_inside(const struct bundle *b, struct batch *batch, bool inside)
 {
     struct slice source = source_of(batch);
     for (uint32_t i = 0; i < b->item_count; i++) {
@@ -364,7 +365,7 @@ static void cr_expect_output(struct session *s, const char *expected)
 }
 
 /* Runs a split bundle, the cores walking in the order given, and looks at the replies. */
-static void run_split(struct session *s, const struct batch *batch, const uint32_t *walkers,
+static void run_split(struct session *s, struct batch *batch, const uint32_t *walkers,
                       const char *expected)
 {
     bundle_dispatch(server->cores[0], make(s, BUNDLE_SPLIT, batch, true));
@@ -427,7 +428,7 @@ Test(bundle_way, says_an_error_of_all_parts_once)
     cr_expect_eq(server->cores[0]->stats.error_replies, 1);
 }
 
-static struct bundle *go_there(struct session *s, const struct batch *batch)
+static struct bundle *go_there(struct session *s, struct batch *batch)
 {
     struct bundle *b = make(s, BUNDLE_HOP, batch, true);
     bundle_run_hop(server->cores[HOP_TO], &server->cores[HOP_TO]->shard, b);

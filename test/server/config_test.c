@@ -191,7 +191,9 @@ Test(config, defaults_are_those_of_redis)
         {"stream-node-max-bytes", "4096"}, {"stream-node-max-entries", "100"},
         {"hll-sparse-max-bytes", "3000"}, {"lazyfree-lazy-expire", "yes"},
         {"lazyfree-lazy-server-del", "yes"}, {"lazyfree-lazy-user-del", "yes"},
-        {"lazyfree-lazy-user-flush", "yes"},
+        {"lazyfree-lazy-user-flush", "yes"}, {"notify-keyspace-events", ""},
+        {"busy-reply-threshold", "5000"}, {"lua-time-limit", "5000"},
+        {"tracking-table-max-keys", "1000000"},
     };
     uint32_t count = sizeof expected / sizeof expected[0];
     for (uint32_t i = 0; i < count; i++)
@@ -221,7 +223,7 @@ Test(config, documented_file_is_current)
     buf_deinit(&file);
 }
 
-#define ALIAS_COUNT 5 /* older names of options, which the file leaves out */
+#define ALIAS_COUNT 6 /* older names of options, which the file leaves out */
 
 Test(config, documented_file_sets_every_option_to_its_default)
 {

@@ -87,3 +87,28 @@ Test(owner, one_thread_at_a_time_holds_the_shard, .timeout = 60)
     cr_assert_eq(s.held, ROUNDS + borrowed);
     cr_assert_gt(borrowed, 0);
 }
+
+Test(owner, a_claim_gives_up_after_its_time)
+{
+    _Atomic uint32_t word = OWNER_OWNED;
+    owner_release(&word);
+    cr_assert(owner_borrow(&word));
+    cr_assert_not(owner_claim_within(&word, 1000));
+    cr_assert_not(owner_claim_within(&word, 1000));
+    owner_return(&word);
+    cr_assert(owner_claim_within(&word, 1000));
+    cr_assert_not(owner_asleep(&word));
+}
+
+Test(owner, a_shard_that_its_owner_waits_for_is_returned_to_it_alone)
+{
+    _Atomic uint32_t word = OWNER_OWNED;
+    owner_release(&word);
+    cr_assert(owner_borrow(&word));
+    cr_assert_not(owner_claim_within(&word, 1000));
+    owner_return(&word);
+    cr_assert_not(owner_borrow(&word));
+    cr_assert(owner_asleep(&word));
+    owner_claim(&word);
+    cr_assert_not(owner_asleep(&word));
+}

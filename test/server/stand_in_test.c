@@ -117,7 +117,8 @@ static void add(struct batch *b, struct session *s, const char *words)
 
 static struct session *new_session(void)
 {
-    return session_create(server->cores[0], -1, 1);
+    static uint64_t id;
+    return session_create(server->cores[0], -1, ++id);
 }
 
 static bool run(struct session *s, struct batch *b)

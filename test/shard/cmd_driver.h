@@ -57,9 +57,10 @@ static inline const struct command *world_row_in(const struct command *rows, str
     return NULL;
 }
 
-static inline const struct command *world_row(struct slice name)
+/* The tables of rows that a world has; NULL at the end. */
+static inline const struct command *const *world_tables(void)
 {
-    const struct command *const tables[] = {
+    static const struct command *const tables[] = {
         string_commands,   string_range_commands, string_multi_commands, counter_commands,
         bitmap_commands,   bitfield_commands,     bitop_commands,        generic_commands,
         expire_commands,   scan_commands,         object_commands,       keyspace_commands,
@@ -69,10 +70,15 @@ static inline const struct command *world_row(struct slice name)
         zset_range_commands, zset_algebra_commands, zset_pop_commands,   stream_commands,
         stream_read_commands, stream_group_commands, stream_claim_commands,
         stream_info_commands,
-        hyperloglog_commands, geo_commands,       geo_search_commands, sort_commands,
+        hyperloglog_commands, geo_commands,       geo_search_commands, sort_commands, NULL,
     };
-    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
-        const struct command *row = world_row_in(tables[i], name);
+    return tables;
+}
+
+static inline const struct command *world_row(struct slice name)
+{
+    for (const struct command *const *tables = world_tables(); *tables; tables++) {
+        const struct command *row = world_row_in(*tables, name);
         if (row)
             return row;
     }

@@ -145,6 +145,16 @@ static void append(struct stream *s, const struct keyspace *k, struct model *m)
     m->added++;
 }
 
+/* A message that comes and is taken back leaves nothing. */
+static void append_in_vain(struct stream *s, const struct keyspace *k)
+{
+    struct stream_id before = s->last_id, id = {before.ms + below(3), before.seq + 1};
+    struct content c;
+    make_content(&c, (unsigned)below(1000));
+    cr_assert(stream_append(s, k, id, c.slices, c.pairs));
+    stream_take_last(s, before);
+}
+
 static void model_remove(struct model *m, size_t at, size_t count)
 {
     memmove(m->messages + at, m->messages + at + count,
@@ -226,6 +236,8 @@ static void run_model(struct keyspace k, unsigned steps)
             delete(s, m);
         else
             trim(s, m);
+        if (below(4) == 0)
+            append_in_vain(s, &k);
         check_facts(s, m);
         if (i % 5 == 0)
             check_range(s, m, some_id(m), some_id(m));

@@ -3,6 +3,7 @@
 
     compare.py [--shards N] [CASE ...]               the case files of test/compare/cases
     compare.py --random SECONDS [--seed N] FAMILY... random commands of families
+    compare.py --events ...                          the same, with keyspace notifications
 
 A case file is lines of commands, quoted as redis-cli reads them ("\\x00" escapes):
 
@@ -19,9 +20,11 @@ test: `ok NAME` or its differences and `FAILED NAME`. The exit status is 1 where
 """
 
 import argparse
+import itertools
 import os
 import random
 import re
+import subprocess
 import sys
 import time
 
@@ -31,13 +34,23 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "integration"))
 
 import collection_commands  # noqa: E402
 import commands  # noqa: E402
+import events  # noqa: E402
 import harness  # noqa: E402
+import script_commands  # noqa: E402
+import session_commands  # noqa: E402
 
-FAMILIES = commands.FAMILIES | collection_commands.FAMILIES
+sys.setrecursionlimit(50000)  # replies may be nested deeply
+
+FAMILIES = (commands.FAMILIES | collection_commands.FAMILIES | script_commands.FAMILIES
+            | session_commands.FAMILIES)
 UNORDERED = commands.UNORDERED | collection_commands.UNORDERED
 CASES = os.path.join(HERE, "cases")
 DIFFERENCES_SHOWN = 20
 REPLY_SHOWN = 300  # bytes
+TALK_MARK = b"-the mark-"
+TALK_ATTEMPTS = 6
+# How deep exactly depends on what else is on the stack of Lua.
+TOO_DEEP = b"reached lua stack limit"
 
 # The servers read their clocks at different moments, so what is counted from now may differ by so
 # much. Everything else is compared to the byte.
@@ -106,14 +119,16 @@ def split_words(line):
 class Case:
     """One line: a command and how its reply is judged."""
 
-    def __init__(self, words, mode="", where=""):
+    def __init__(self, words, mode="", where="", connection=0):
         self.words = words
         self.mode = mode
+        self.connection = connection
         self.where = where
         self.expected = []
 
     def text(self):
-        return " ".join(printable(word) for word in self.words)
+        words = " ".join(printable(word) for word in self.words)
+        return f"(second connection) {words}" if self.connection else words
 
 
 def printable(data):
@@ -145,56 +160,132 @@ def read_cases(path):
 
 
 class Pair:
-    """The two servers, with a connection to each."""
+    """The two servers, with connections to each: those that cases use, and second ones."""
 
-    def __init__(self, shards):
+    def __init__(self, shards, with_events=False):
+        self.with_events = with_events
+        self.listeners = []
         self.lasca = harness.Server("--shards", str(shards))
-        self.redis = harness.Server(command=lambda port: [
-            "/usr/bin/redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "",
-            "--enable-debug-command", "yes"])
-        self.ours = self.theirs = None
+        self.redis = start_reference()
+        self.ours = self.theirs = []
 
     def reset(self, protocol):
         """Empties both and opens new connections that speak the protocol."""
-        for raw in (self.ours, self.theirs):
-            if raw:
-                raw.close()
-        self.ours, self.theirs = self.lasca.raw(), self.redis.raw()
-        for raw in (self.ours, self.theirs):
+        for raw in self.ours + self.theirs:
+            raw.close()
+        self.ours, self.theirs = ([server.raw(), server.raw()]
+                                  for server in (self.lasca, self.redis))
+        for raw in self.ours + self.theirs:
             raw.call("FLUSHALL")
+            raw.call("SCRIPT", "FLUSH")
             if protocol == 3:
                 raw.call("HELLO", "3")
+        for listener in self.listeners:
+            listener.close()
+        if self.with_events:
+            self.listeners = [events.listen(self.lasca), events.listen(self.redis)]
 
     def judge(self, case, protocol):
+        """None, or (what came from Lasca, what was due)."""
+        difference = self.judge_reply(case, protocol)
+        if not self.with_events:
+            return difference
+        got, due = (listener.take() for listener in self.listeners)
+        return difference or events.difference(case.words, got, due)
+
+    def judge_reply(self, case, protocol):
         """None, or (Lasca's reply, the reply that was due)."""
+        if case.mode == ">":
+            return self.judge_talk(case)
         request = harness.encode(*case.words)
-        self.ours.send(request)
+        ours, theirs = self.ours[case.connection], self.theirs[case.connection]
+        ours.send(request)
         if case.expected:
-            got = self.ours.read_raw()
+            got = ours.read_raw()
             due = case.expected[min(protocol - 2, len(case.expected) - 1)]
             return None if got == due else (got, due)
-        self.theirs.send(request)
-        due, due_parts = self.theirs.read_raw_parts()
-        got, got_parts = self.ours.read_raw_parts()
+        theirs.send(request)
+        due, due_parts = theirs.read_raw_parts()
+        got, got_parts = ours.read_raw_parts()
         if case.mode == "?" or same_time(case, got, due):
             return None
         if case.mode == "~":
             got_parts, due_parts = in_any_order(got, got_parts), in_any_order(due, due_parts)
         got += b"".join(got_parts)
         due += b"".join(due_parts)
+        if TOO_DEEP in got and TOO_DEEP in due:
+            return None
+        if b"nan" in got and without_nan(got) == without_nan(due):
+            return None
         same = got == due or (protocol == 3 and same_doubles(got, due))
         return None if same else (got, due)
 
+    def judge_talk(self, case):
+        """The same where a command has any number of replies, and messages may come: what both
+        connections get, before the answer to a PING behind. Messages from Lasca may be later."""
+        request = harness.encode(*case.words)
+        for raws in (self.ours, self.theirs):
+            raws[case.connection].send(request)
+        got, due = ([[], []] for _ in range(2))
+        for attempt in range(TALK_ATTEMPTS):
+            time.sleep(0.02 * attempt)
+            for raws, came in ((self.ours, got), (self.theirs, due)):
+                for i in (case.connection, 1 - case.connection):
+                    came[i] = by_pattern(came[i] + until_mark(raws[i]))
+            if got == due:
+                return None
+        return tuple(b" | ".join(map(b"".join, came)) for came in (got, due))
+
+    def revive(self):
+        """Whether it was the reference that ended; it then runs again."""
+        try:
+            self.redis.process.wait(2)
+        except subprocess.TimeoutExpired:
+            return False
+        print("    the reference ended", flush=True)
+        self.redis.destroy()
+        self.redis = start_reference()
+        return True
+
     def stop(self):
-        for raw in (self.ours, self.theirs):
-            if raw:
-                raw.close()
+        for listener in self.listeners:
+            listener.close()
+        for raw in self.ours + self.theirs:
+            raw.close()
         self.redis.stop()
         self.redis.destroy()
         try:
             self.lasca.stop()
         finally:
             self.lasca.destroy()
+
+
+def start_reference():
+    return harness.Server(command=lambda port: [
+        "/usr/bin/redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "",
+        "--enable-debug-command", "yes", "--crash-log-enabled", "no"])
+
+
+def without_nan(reply):
+    """Whether what computations give as no number has a sign is up to the compiler."""
+    return re.sub(rb"\$\d+\r\n", b"", reply.replace(b"-nan", b"nan"))
+
+
+def until_mark(raw):
+    """All that comes before the answer to a PING."""
+    raw.send(harness.encode("PING", TALK_MARK))
+    came = []
+    while TALK_MARK not in (reply := raw.read_raw()):
+        came.append(reply)
+    return came
+
+
+def by_pattern(replies):
+    """With what one message gave, for several patterns, in one order."""
+    ordered = []
+    for is_message, run in itertools.groupby(replies, lambda r: b"\r\npmessage\r\n" in r[:40]):
+        ordered += sorted(run) if is_message else run
+    return ordered
 
 
 DOUBLE = re.compile(rb"(?<=\n),[^\r\n]*(?=\r\n)|^,[^\r\n]*(?=\r\n)")
@@ -240,6 +331,9 @@ def report(case, protocol, difference):
 def run_cases(pair, cases):
     """The number of differences."""
     differences = 0
+    if pair.with_events:
+        # What only Lasca is asked leaves the two with different keys.
+        cases = [case for case in cases if not case.expected]
     for protocol in (2, 3):
         pair.reset(protocol)
         for case in cases:
@@ -276,12 +370,21 @@ def run_random(pair, family, seconds, seed):
         pair.reset(protocol)
         history = []
         for _ in range(500):
-            words = [w if isinstance(w, bytes) else str(w).encode() for w in make(rng)]
+            made = make(rng)
+            words = [w if isinstance(w, bytes) else str(w).encode() for w in made]
             mode = "~" if words[0].upper() in UNORDERED else ""
-            case = Case(words, mode, f"{family}, seed {seed}, command {count}")
+            if family in session_commands.TALKING:
+                mode = ">"
+            case = Case(words, mode, f"{family}, seed {seed}, command {count}",
+                        int(isinstance(made, session_commands.Other)))
             history.append(case)
             count += 1
-            difference = pair.judge(case, protocol)
+            try:
+                difference = pair.judge(case, protocol)
+            except harness.Closed:
+                if pair.revive():
+                    break
+                difference = b"the connection is open", b"a connection was closed"
             if difference:
                 print("what led there:")
                 for earlier in related(history)[-20:]:
@@ -311,10 +414,11 @@ def main():
     parser.add_argument("--shards", type=int, default=harness.SHARDS)
     parser.add_argument("--random", type=float, metavar="SECONDS")
     parser.add_argument("--seed", default=None)
+    parser.add_argument("--events", action="store_true")
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
     seed = args.seed or random.randrange(10 ** 9)
-    pair = Pair(args.shards)
+    pair = Pair(args.shards, args.events)
     failed = 0
     try:
         if args.random is None:

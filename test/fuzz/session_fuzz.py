@@ -33,6 +33,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, os.path.join(ROOT, "test", "integration"))
 
 import harness  # noqa: E402
+import session_scripts  # noqa: E402
 from harness import encode  # noqa: E402
 from session_requests import (  # noqa: E402
     BULK_MAX, CHECKED_DB, DISORDERING, PASSWORD, Generator, read_rows)
@@ -128,7 +129,7 @@ class Replies:
 
     def _plain(self, mark, rest):
         try:
-            if mark in (b":", b"("):
+            if mark == b":":  # a script may send any text as a big number
                 int(rest)
             elif mark == b",":
                 float(rest)
@@ -177,13 +178,14 @@ class Episode:
         self.fuzzer = fuzzer
         self.name = f"{fuzzer.seed}:{worker}:{number}"
         self.rng = random.Random(self.name)
-        self.generator = Generator(self.rng, fuzzer.rows)
+        self.generator = Generator(self.rng, fuzzer.rows, fuzzer.dumps)
         self.token = b"own-%d-%d-" % (worker, number)
         self.out = bytearray()
         self.expected = []  # a check of each reply, or None
         self.requests = []  # the requests, for the story of a finding
         self.spoke_resp3 = False
         self.open_ended = False  # any number of replies may follow those expected
+        self.mark = None  # the reply that is the last, where their number is not known
         self.replies = Replies()
         self.received = 0
         self.last_replies = collections.deque(maxlen=KEPT_REQUESTS // 2)
@@ -261,6 +263,29 @@ class Episode:
                 mode = "on"
         self.add([b"CLIENT", b"REPLY", b"ON"], is_ok)
 
+    def fill_transactions(self):
+        """MULTI to EXEC, with a model of it: EXEC gives a reply for each that was queued, and each
+        is the one of its request; or none where one was refused."""
+        self.login()
+        for _ in range(self.rng.choice([1, 3, 20])):
+            if self.rng.random() < 0.3:
+                self.add([b"WATCH", self.generator.key(), self.generator.key()])
+            transaction = Transaction()
+            self.add([b"MULTI"], is_ok)
+            for _ in range(self.rng.choice([0, 1, 3, 10, 100])):
+                if self.rng.random() < 0.4:
+                    mark = self.token + b"%d" % len(self.expected)
+                    self.add([b"ECHO", mark], transaction.queue(mark))
+                elif self.rng.random() < 0.02:
+                    self.add([b"MULTI"], is_error)
+                else:
+                    self.add(self.generator.request(ordered=True), transaction.queue(None))
+            if self.rng.random() < 0.15:
+                self.add([b"DISCARD"], is_ok)
+            else:
+                self.add([b"EXEC"], transaction.is_done)
+        self.add([b"ECHO", self.token], equals(self.token))
+
     def garbage(self):
         kind = self.rng.randrange(8)
         if kind == 0:
@@ -326,6 +351,8 @@ class Episode:
             self.last_replies.append(reply)
             if self.received >= len(self.expected) and not self.open_ended:
                 raise Finding(f"a reply too many: {reply!r:.200}")
+            if self.mark is not None and reply == self.mark:
+                self.mark = None
             check = self.expected[self.received] if self.received < len(self.expected) else None
             if check and not check(reply):
                 raise Finding(f"reply {self.received} is {reply!r:.200}, wanted {check.__doc__}")
@@ -340,7 +367,7 @@ class Episode:
         lazy = self.rng.random() < 0.15  # reads nothing before all has been sent, or 3 MB
         sent = 0
         moved = time.monotonic()
-        while sent < end or until_closed or \
+        while sent < end or until_closed or self.mark is not None or \
                 (sent_max is None and self.received < len(self.expected)):
             reads = [] if lazy and sent < min(end, 3 << 20) else [self.socket]
             writes = [self.socket] if sent < end else []
@@ -401,7 +428,8 @@ class Episode:
     # The kinds of lives.
 
     def live_and_close(self):
-        self.rng.choice([self.fill, self.fill, self.fill_disordered, self.fill_reply_modes])()
+        self.rng.choice([self.fill, self.fill, self.fill_disordered, self.fill_reply_modes,
+                         self.fill_transactions, self.fill_transactions])()
         closed = self.exchange()
         self.need_all(closed)
         self.rng.choice([self.socket.close, self.abort])()
@@ -476,8 +504,8 @@ class Episode:
         time.sleep(self.rng.random() * 0.1)
         self.abort()
 
-    def live_and_be_killed(self):
-        """Kills itself from another connection while its pipeline runs."""
+    def own_id(self):
+        """The connection's id, asked before anything else."""
         self.socket.setblocking(True)
         self.socket.settimeout(STUCK_SECONDS)
         if self.fuzzer.password:
@@ -488,9 +516,37 @@ class Episode:
         if not line.endswith(b"\r\n"):
             raise Finding(f"CLIENT ID gave {line!r}")
         self.socket.setblocking(False)
+        return line[1:-2]
+
+    def live_talking(self):
+        """Subscriptions, tracking, transactions and modes of reply, in any order: any number of
+        replies and messages, in order RESP all the same, and RESET leads out of everything."""
+        own_id = self.own_id()
+        self.login()
+        self.open_ended = True
+        for _ in range(self.rng.choice([3, 20, 200])):
+            words = (self.generator.request() if self.rng.random() < 0.4
+                     else session_scripts.session_request(self.rng, own_id))
+            if words[:2] == [b"CLIENT", b"REPLY"]:
+                self.add([b"DISCARD"], replies=0)  # in EXEC it leaves a hole, as in Redis
+            self.add(words, replies=0)
+            if words[0] == b"RESET" and self.fuzzer.password:
+                self.add([b"AUTH", PASSWORD], replies=0)
+        self.expected.clear()
+        self.add([b"RESET"], replies=0)
+        self.add([b"AUTH", PASSWORD], replies=0)
+        self.mark = self.token + b"end"
+        self.add([b"ECHO", self.mark], replies=0)
+        if self.exchange():
+            raise Finding("the server closed")
+        self.rng.choice([self.socket.close, self.abort])()
+
+    def live_and_be_killed(self):
+        """Kills itself from another connection while its pipeline runs."""
+        own_id = self.own_id()
         self.fill()
         killer = threading.Thread(target=self.fuzzer.kill_client,
-                                  args=(line[1:-2], self.rng.random() * 0.01))
+                                  args=(own_id, self.rng.random() * 0.01))
         killer.start()
         try:
             if not self.exchange():
@@ -507,6 +563,7 @@ class Episode:
             self.live_half_closed, self.live_half_closed, self.live_until_quit,
             self.live_until_quit, self.live_broken, self.live_broken, self.live_broken,
             self.live_half_request, self.live_half_request, self.live_without_reading,
+            self.live_talking, self.live_talking, self.live_talking, self.live_talking,
             self.live_and_be_killed, self.live_shortly]
         life = self.rng.choice(lives)
         self.connect()
@@ -517,6 +574,28 @@ class Episode:
             raise
         finally:
             self.socket.close()
+
+
+class Transaction:
+    """What EXEC must give, as learnt from the replies before it."""
+
+    def __init__(self):
+        self.queued = []
+
+    def queue(self, mark):
+        def check(reply):
+            if reply == b"+QUEUED":
+                self.queued.append(mark)
+            return reply == b"+QUEUED" or (is_error(reply) and mark is None)
+        check.__doc__ = "QUEUED"
+        return check
+
+    def is_done(self, reply):
+        """the replies of a transaction"""
+        if isinstance(reply, list):
+            return len(reply) == len(self.queued) and all(
+                mark in (None, got) for mark, got in zip(self.queued, reply))
+        return reply is None or reply.startswith(b"-EXECABORT")
 
 
 def is_ok(reply):
@@ -625,6 +704,7 @@ class Fuzzer:
         self.server = harness.Server(*args)
         self.port = self.server.port
         self.rows = read_rows(self.ask)
+        self.dumps = [self.dump_of(count) for count in (0, 1, 3)]
 
     def over(self):
         return time.monotonic() >= self.end or self.found.is_set()
@@ -641,6 +721,13 @@ class Fuzzer:
                     raise Finding(f"closed on {args!r:.200}")
                 got += replies.feed(data)
             return got[-1]
+
+    def dump_of(self, count):
+        """A dump of so many libraries."""
+        for i in range(count):
+            code = b"#!lua name=lib%d\nredis.register_function('f%d', function() return 1 end)"
+            self.ask(b"FUNCTION", b"LOAD", b"REPLACE", code % (i, i) + b" -- " + b"x" * (60 * i))
+        return self.ask(b"FUNCTION", b"DUMP")
 
     def kill_client(self, client_id, delay):
         time.sleep(delay)

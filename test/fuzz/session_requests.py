@@ -6,6 +6,7 @@ counts say how many arguments follow. Some requests are then broken, in ways tha
 to right ones. Blocking commands get timeouts of milliseconds.
 """
 
+import session_scripts
 from harness import encode
 
 CHECKED_DB = 15
@@ -18,7 +19,8 @@ EXCLUDED = {
     "shutdown", "flushall", "swapdb", "monitor", "sync", "psync", "replconf", "replicaof",
     "slaveof", "failover", "wait", "waitaof", "migrate", "cluster", "save", "bgsave",
     "bgrewriteaof", "acl", "module", "latency", "subscribe", "psubscribe", "ssubscribe",
-    "unsubscribe", "punsubscribe", "sunsubscribe", "quit", "auth", "hello", "reset", "select"}
+    "unsubscribe", "punsubscribe", "sunsubscribe", "quit", "auth", "hello", "reset", "select",
+    "multi", "exec", "discard"}
 EXCLUDED_SUBCOMMANDS = {
     "client|kill", "client|pause", "client|reply", "client|tracking", "client|caching",
     "config|set", "config|rewrite", "script|kill", "function|kill"}
@@ -42,7 +44,7 @@ FIXED_REQUESTS = [
     [b"CLIENT", b"PAUSE", b"20"], [b"CLIENT", b"PAUSE", b"30", b"WRITE"],
     [b"CLIENT", b"PAUSE", b"-1"], [b"CLIENT", b"PAUSE", b"x"],
     [b"CLIENT", b"KILL", b"ID", b"999999999"], [b"CLIENT", b"KILL", b"1.2.3.4:5"],
-    [b"CLIENT", b"KILL", b"ID", b"x"], [b"CLIENT", b"KILL", b"TYPE", b"pubsub"],
+    [b"CLIENT", b"KILL", b"ID", b"x"], [b"CLIENT", b"KILL", b"TYPE", b"replica"],
     [b"DEBUG", b"SLEEP", b"0.002"], [b"DEBUG", b"DIGEST"], [b"DEBUG", b"HTSTATS", b"0"],
     [b"DEBUG", b"OBJECT", b"k1"], [b"DEBUG", b"DIGEST-VALUE", b"k1", b"k2", b"{t}1"],
     [b"DEBUG", b"ERROR", b"one\r\ntwo\x00three"], [b"DEBUG", b"SET-ACTIVE-EXPIRE", b"0"],
@@ -150,9 +152,10 @@ def read_rows(ask):
 class Generator:
     """Requests of one episode."""
 
-    def __init__(self, rng, rows):
+    def __init__(self, rng, rows, dumps):
         self.rng = rng
         self.rows = rows
+        self.dumps = dumps  # of functions
         self.row = None  # the command under way
         self.may_wait = True
         self.times = 1   # of the repeated argument before
@@ -407,7 +410,11 @@ class Generator:
         connection's database alone."""
         while True:
             kind = self.rng.random()
-            if kind < 0.65:
+            if kind < 0.08:
+                words = session_scripts.call(self.rng, self)
+            elif kind < 0.13:
+                words = session_scripts.function(self.rng, self, self.dumps)
+            elif kind < 0.65:
                 words = self._from_row()
             else:
                 words = self._seed() if kind < 0.93 else list(self.rng.choice(FIXED_REQUESTS))

@@ -353,6 +353,18 @@ def test_debug_object(raw):
     assert raw.call("DEBUG", "OBJECT", "nosuch") == "ERR no such key"
 
 
+def test_debug_object_sees_what_has_expired(raw):
+    raw.call("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+    try:
+        raw.call("SET", "k", "v", "PX", 1)
+        time.sleep(0.01)
+        assert "encoding:embstr" in raw.call("DEBUG", "OBJECT", "k")
+        assert raw.call("GET", "k") is None
+        assert raw.call("DEBUG", "OBJECT", "k") == "ERR no such key"
+    finally:
+        raw.call("DEBUG", "SET-ACTIVE-EXPIRE", 1)
+
+
 def test_debug_set_active_expire(raw):
     assert raw.call("DEBUG", "SET-ACTIVE-EXPIRE", 0) == "OK"
     try:
@@ -362,6 +374,18 @@ def test_debug_set_active_expire(raw):
         assert raw.call("DBSIZE") == 20
     finally:
         assert raw.call("DEBUG", "SET-ACTIVE-EXPIRE", 1) == "OK"
+    wait_for(lambda: raw.call("DBSIZE") == 0)
+
+
+def test_debug_pause_cron(raw):
+    assert raw.call("DEBUG", "PAUSE-CRON", 1) == "OK"
+    try:
+        for i in range(20):
+            raw.call("SET", f"k{i}", i, "PX", 1)
+        time.sleep(0.4)
+        assert raw.call("DBSIZE") == 20
+    finally:
+        assert raw.call("DEBUG", "PAUSE-CRON", 0) == "OK"
     wait_for(lambda: raw.call("DBSIZE") == 0)
 
 

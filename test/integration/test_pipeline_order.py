@@ -117,3 +117,41 @@ def test_big_and_small_replies_alternate(raw):
     raw.call("SET", "big", "b" * 300000)
     raw.call("SET", "small", "s")
     assert run(raw, [("GET", "big"), ("GET", "small")] * 100) == [b"b" * 300000, b"s"] * 100
+
+
+# Replies of a pipeline leave together, but none waits for what may take long.
+
+INCREMENT = "return redis.call('INCR', KEYS[1])"
+
+
+def test_scripts_for_many_shards_are_answered_in_order(server):
+    with server.raw() as r:
+        r.call("FLUSHALL")
+        for _ in range(5):
+            r.send(b"".join(encode("EVAL", INCREMENT, 1, "key:%d" % (i % 50)) for i in range(200)))
+        got = [r.read_reply() for _ in range(1000)]
+        assert got == [i // 50 + 1 for i in range(1000)]
+
+
+def test_replies_do_not_wait_for_the_rest_of_a_request(server):
+    with server.raw() as r:
+        r.call("FLUSHALL")
+        for i in range(40):
+            request = encode("EVAL", INCREMENT, 1, "other:%d" % i)
+            key = "key:%d" % i
+            r.send(encode("INCR", key) + encode("EVAL", INCREMENT, 1, key) * 2 + request[:-5])
+            assert [r.read_reply() for _ in range(3)] == [1, 2, 3]
+            r.send(request[-5:])
+            assert r.read_reply() == 1
+
+
+def test_replies_do_not_wait_for_a_command_that_blocks(server):
+    with server.raw() as r, server.raw() as other:
+        r.call("FLUSHALL")
+        for i in range(40):
+            key, line = "key:%d" % i, "list:%d" % i
+            r.send(encode("EVAL", INCREMENT, 1, key) + encode("INCR", key) +
+                   encode("BLPOP", line, 0) + encode("INCR", key))
+            assert [r.read_reply() for _ in range(2)] == [1, 2]
+            other.call("RPUSH", line, "x")
+            assert [r.read_reply() for _ in range(2)] == [[line.encode(), b"x"], 3]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 import rows
+import transactions_load
 import types_load
 
 # The bars that Lasca is held to.
@@ -176,4 +177,21 @@ def collections_table(figures):
         row = [shape.name, f"{redis:.1f}", f"{lasca:.1f}", _ratio(lasca / redis)]
         row += [f"{shape.bar:.2f}", _verdict(lasca / redis, shape.bar)] if shape.bar else ["", ""]
         table.rows.append(row)
+    return table
+
+
+def transactions_table(samples):
+    """The bar is one shard's; two shards stand beside it."""
+    title = "Transactions, scripts, Pub/Sub: CPU us a request, 50 connections"
+    table = Table(title, 2, ["request", "pipeline", "redis", "1 shard", "ratio", "bar", "",
+                             "2 shards", "ratio"])
+    for load in transactions_load.LOADS:
+        for pipeline, servers in samples[load.name].items():
+            redis, one, two = servers["redis"], servers["lasca-1"], servers["lasca-2"]
+            ratio, ratio_of_two = (median(b / a for a, b in zip(redis, other))
+                                   for other in (one, two))
+            held = [f"{load.bar:.2f}", _verdict(ratio, load.bar)] if load.bar else ["", ""]
+            table.rows.append([load.name if pipeline == 1 else "", str(pipeline),
+                               _spread(redis), _spread(one), _ratio(ratio), *held, _spread(two),
+                               _ratio(ratio_of_two)])
     return table

@@ -1,0 +1,203 @@
+"""The rows of transactions, scripts and Pub/Sub: CPU time a request.
+
+The load is bench/replay's: pipelines made here beforehand, the same for every server. A MULTI with
+its commands and its EXEC counts as one request. Keys on two shards are so for two shards: one in
+the lower half of the slots, one in the upper.
+"""
+
+import binascii
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from load import CONNECTIONS, _run
+from processes import Failed, start_lasca, start_redis
+from rows import say
+
+PIPELINES = (1, 16)
+SHARDS = (1, 2)
+VARIANTS = 256
+WARM_SHARE = 10
+SLOTS = 16384
+CPU_RATIO_MAX = 0.80
+
+RATE_LIMITER = b"""
+local count = redis.call('INCR', KEYS[1])
+if count == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return count <= tonumber(ARGV[1]) and 1 or 0"""
+
+TWO_KEYS = b"""
+redis.call('SET', KEYS[1], ARGV[1])
+redis.call('SET', KEYS[2], ARGV[1])
+return 1"""
+
+
+def encode(*args):
+    return b"*%d\r\n" % len(args) + b"".join(b"$%d\r\n%s\r\n" % (len(a), a) for a in args)
+
+
+def slot(key):
+    tagged = re.search(rb"\{([^}]+)\}", key)
+    return binascii.crc_hqx(tagged.group(1) if tagged else key, 0) % SLOTS
+
+
+def key_of_half(number, half):
+    """The number-th key, with a name of one length, whose slot is in that half of all."""
+    for attempt in range(100):
+        key = b"key:%06d:%02d" % (number, attempt)
+        if slot(key) // (SLOTS // 2) == half:
+            return key
+    raise Failed("no key of that half was found")
+
+
+def tagged_sets(variant):
+    keys = [b"key:{%06d}:%02d" % (variant, i) for i in range(10)]
+    return transaction(keys)
+
+
+def spread_sets(variant):
+    return transaction([key_of_half(variant * 10 + i, i % 2) for i in range(10)])
+
+
+def transaction(keys):
+    commands = [encode(b"SET", key, b"v" * 32) for key in keys]
+    return encode(b"MULTI") + b"".join(commands) + encode(b"EXEC")
+
+
+def rate_limiter(variant, sha):
+    return encode(b"EVALSHA", sha, b"1", b"limit:%06d" % variant, b"1000000000", b"60000")
+
+
+def two_key_script(variant, sha):
+    return encode(b"EVALSHA", sha, b"2", key_of_half(variant, 0), key_of_half(variant, 1),
+                  b"v" * 32)
+
+
+def publish(_variant):
+    return encode(b"PUBLISH", b"channel", b"m" * 32)
+
+
+MESSAGE_SIZE = len(encode(b"message", b"channel", b"m" * 32))
+
+
+@dataclass
+class Load:
+    """One kind of request."""
+
+    name: str
+    make: object  # the request of a variant's number
+    requests: dict  # by pipeline
+    bar: float = None
+    script: bytes = None
+    subscribers: int = 0
+
+
+LOADS = [
+    Load("MULTI of 10 SET, one shard", tagged_sets, {1: 60_000, 16: 100_000}),
+    Load("MULTI of 10 SET, two shards", spread_sets, {1: 60_000, 16: 100_000}),
+    Load("EVALSHA, rate limiter", rate_limiter, {1: 150_000, 16: 300_000}, CPU_RATIO_MAX,
+         RATE_LIMITER),
+    Load("EVALSHA, a key on each of two shards", two_key_script, {1: 100_000, 16: 200_000},
+         None, TWO_KEYS),
+    Load("PUBLISH to 1", publish, {1: 150_000, 16: 400_000}, CPU_RATIO_MAX, None, 1),
+    Load("PUBLISH to 100", publish, {1: 20_000, 16: 30_000}, CPU_RATIO_MAX, None, 100),
+    Load("PUBLISH to 1,000", publish, {1: 3_000, 16: 5_000}, CPU_RATIO_MAX, None, 1000),
+]
+
+
+def build_replay(directory):
+    """The load tool, compiled here: a build of the server need not have it."""
+    compiler = shutil.which(os.environ.get("BENCH_CC", "cc"))
+    if not compiler:
+        raise Failed("a C compiler is missing: install gcc")
+    source = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "replay.c")
+    path = os.path.join(directory, "replay")
+    done = subprocess.run([compiler, "-O2", "-D_GNU_SOURCE", "-o", path, source],
+                          capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Failed("replay.c does not compile:\n" + done.stderr)
+    return path
+
+
+def _ask(server, request, marker=b"$6\r\nanswer\r\n"):
+    """The reply to requests, as bytes."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as s:
+        s.sendall(request + encode(b"ECHO", b"answer"))
+        got = bytearray()
+        while not got.endswith(marker):
+            part = s.recv(1 << 16)
+            if not part:
+                raise Failed(f"{server.name} closed the connection")
+            got += part
+    return bytes(got[:-len(marker)])
+
+
+class Replayed:
+    """One load on one server: its files, and the replies' size as the server gives them."""
+
+    def __init__(self, tool, directory, server, load, pipeline):
+        self.tool, self.server, self.load, self.pipeline = tool, server, load, pipeline
+        self.requests = os.path.join(directory, "requests")
+        self.subscribe = os.path.join(directory, "subscribe")
+        more = ()
+        if load.script:
+            sha = _ask(server, encode(b"SCRIPT", b"LOAD", load.script)).split(b"\r\n")[1]
+            more = (sha,)
+        variants = [b"".join(load.make(v * pipeline + i, *more) for i in range(pipeline))
+                    for v in range(VARIANTS)]
+        with open(self.requests, "wb") as f:
+            f.write(b"".join(variants))
+        with open(self.subscribe, "wb") as f:
+            f.write(encode(b"SUBSCRIBE", b"channel"))
+        replies = _ask(server, variants[0])
+        if b"-" in replies:
+            raise Failed(f"{server.name}, {load.name}: {replies[:200]!r}")
+        self.reply_size = len(replies)
+        if load.subscribers:  # which are not there yet
+            self.reply_size = len(b":%d\r\n" % load.subscribers) * pipeline
+
+    def run(self, requests):
+        """Returns how many requests were made."""
+        rounds = max(CONNECTIONS, requests // self.pipeline)
+        command = [self.tool, str(self.server.port), str(CONNECTIONS), str(rounds),
+                   str(VARIANTS), str(self.reply_size), self.requests]
+        if self.load.subscribers:
+            heard = rounds * self.pipeline * MESSAGE_SIZE
+            command += [str(self.load.subscribers), str(heard), self.subscribe]
+        _run(command)
+        return rounds * self.pipeline
+
+
+def _measure(replayed, share):
+    count = int(replayed.load.requests[replayed.pipeline] * share)
+    replayed.run(count // WARM_SHARE)
+    before = sum(replayed.server.cpu_seconds())
+    made = replayed.run(count)
+    return (sum(replayed.server.cpu_seconds()) - before) * 1e6 / made
+
+
+def run_transactions(options):
+    """{load: {pipeline: {server: [CPU us a request, a round]}}}"""
+    share = 0.2 if options.quick else 1
+    samples = {load.name: {p: {} for p in PIPELINES} for load in LOADS}
+    with ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="lasca-bench-"))
+        tool = build_replay(directory)
+        servers = [stack.enter_context(start_redis(options.redis))]
+        servers += [stack.enter_context(start_lasca(options.server, n, options.backend))
+                    for n in SHARDS]
+        for number in range(min(options.rounds, 3)):
+            for load in LOADS:
+                for pipeline in PIPELINES:
+                    for server in servers:
+                        replayed = Replayed(tool, directory, server, load, pipeline)
+                        cpu_us = _measure(replayed, share)
+                        samples[load.name][pipeline].setdefault(server.name, []).append(cpu_us)
+                        say(f"round {number + 1}, {load.name}, pipeline {pipeline}, "
+                            f"{server.name}: {cpu_us:.3f} us CPU")
+    return samples

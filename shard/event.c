@@ -31,6 +31,9 @@ void event_notify(struct shard *s, uint32_t db, struct slice key, const char *na
 bool event_gather(struct shard *const *shards, uint32_t count)
 {
     struct events *first = NULL;
+    for (uint32_t i = 0; i < count; i++)
+        if (shards[i] && shards[i]->events.instead)
+            return false; /* a command within a transaction or script that gathers already */
     for (uint32_t i = 0; i < count; i++) {
         if (!shards[i])
             continue;

@@ -275,10 +275,8 @@ static uint32_t parse_batch(struct core *c, struct session *s, const char *data,
  * less is parsed at a time. */
 static void adapt_batch(struct session *s, uint32_t parsed, uint32_t taken)
 {
-    if (taken < parsed)
-        s->batch_max = taken * 2 > BATCH_MIN ? taken * 2 : BATCH_MIN;
-    else if (s->batch_max < BUNDLE_ITEMS_MAX)
-        s->batch_max = s->batch_max * 2 < BUNDLE_ITEMS_MAX ? s->batch_max * 2 : BUNDLE_ITEMS_MAX;
+    uint32_t max = 2 * (taken < parsed ? taken : s->batch_max);
+    s->batch_max = max < BATCH_MIN ? BATCH_MIN : max < BUNDLE_ITEMS_MAX ? max : BUNDLE_ITEMS_MAX;
 }
 
 /* Feeds one batch: see feed. */

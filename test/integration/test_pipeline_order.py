@@ -36,6 +36,18 @@ def test_commands_of_every_route_keep_their_places(raw):
     assert run(raw, requests) == due
 
 
+def test_a_pipeline_may_be_divided_anywhere(raw):
+    """What is parsed at once next depends on how much went before the division."""
+    for division in ("CLIENT", "ID"), ("RENAME", "key:0", "other"), ("SELECT", 0):
+        for before in 5, 200, 300, 500:
+            sets = [("SET", f"key:{i}", i) for i in range(before)]
+            replies = run(raw, sets + [division] + [("ECHO", i) for i in range(2000)])
+            assert replies[:before] == ["OK"] * before
+            assert replies[before + 1:] == [b"%d" % i for i in range(2000)]
+            replies = run(raw, sets + [division] + [("GET", f"key:{before - 1}")] * 2000)
+            assert replies[before + 1:] == [b"%d" % (before - 1)] * 2000
+
+
 def test_select_divides_a_pipeline_exactly(raw):
     requests, due = [], []
     for i in range(500):

@@ -144,6 +144,7 @@ void ring_destroy(struct ring *r)
     if (r == NULL)
         return;
     assert_owner(r);
+    assert(r->file_count == 0);
     r->ops->destroy(r);
 }
 
@@ -235,6 +236,42 @@ void ring_let_go(struct ring *r)
 {
     assert_owner(r);
     r->ops->let_go(r);
+}
+
+void ring_submit(struct ring *r)
+{
+    assert_owner(r);
+    r->ops->submit(r);
+}
+
+static void start_file(struct file_write *w)
+{
+    assert(w->size > 0 || w->sync);
+    w->written = 0;
+    w->synced = false;
+    w->pending = 0;
+    w->error = 0;
+}
+
+int ring_write_file_now(struct file_write *w)
+{
+    start_file(w);
+    ring_file_do(w);
+    return w->error;
+}
+
+void ring_write_file(struct ring *r, struct file_write *w)
+{
+    assert_owner(r);
+    assert(w->done != NULL);
+    start_file(w);
+    r->file_count++;
+    r->ops->write_file(r, w);
+}
+
+unsigned ring_file_count(const struct ring *r)
+{
+    return r->file_count;
 }
 
 void ring_wake(struct ring *r)

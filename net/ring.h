@@ -10,7 +10,10 @@
  *
  * io_uring: SINGLE_ISSUER, DEFER_TASKRUN, COOP_TASKRUN, TASKRUN_FLAG, SUBMIT_ALL; multishot accept
  * and receive into a ring of provided buffers. A conn that found no buffer (-ENOBUFS) waits on a
- * re-arm list. Source: io_uring_enter(2), io_uring_setup(2), liburing 2.3. */
+ * re-arm list. Source: io_uring_enter(2), io_uring_setup(2), liburing 2.3.
+ *
+ * Files are appended to and synced without waiting, too: by the kernel's own threads (io_uring), or
+ * by one thread of the ring's that lives from the first such request on (epoll). */
 #pragma once
 
 #include <stdbool.h>
@@ -30,6 +33,25 @@ struct conn {
     size_t send_size;
     struct conn *next;     /* in the ring's own lists */
     struct conn *previous;
+};
+
+/* An append to a file, a sync, or both, in that order. */
+struct file_write {
+    int fd; /* opened with O_APPEND */
+    const char *data; /* stays untouched until `done`; size 0: only a sync */
+    size_t size;
+    bool sync; /* fdatasync, once all bytes are written */
+    /* It has ended: 0 or errno. `written` says how much of it is in the file; all of it: then it
+     * was the sync that failed. The ring does not look at it any more. */
+    void (*done)(void *context, struct file_write *w, int error);
+    void *context;
+    size_t written;
+
+    /* The ring's own. */
+    bool synced;
+    uint8_t pending;
+    int error;
+    struct file_write *next;
 };
 
 struct ring_handler {
@@ -92,7 +114,19 @@ void ring_let_go(struct ring *r);
  * negative: without bound), and tells the handler. Skips the kernel where there is nothing to
  * submit, to reap or to wait for. Returns the number of handler calls made. */
 unsigned ring_poll(struct ring *r, int64_t timeout_us);
+/* Begins what was asked for so far, as sends, where the next ring_poll may be long in coming. Tells
+ * the handler nothing. */
+void ring_submit(struct ring *r);
 /* Makes a ring_poll of this ring return soon, now or the next. Any thread; async-signal-safe. */
 void ring_wake(struct ring *r);
+
+/* Begins to write; `done` is called from within a ring_poll. Writes that are under way at the same
+ * time have no order among them. A ring is not destroyed before all have ended. */
+void ring_write_file(struct ring *r, struct file_write *w);
+/* The same at once, by the caller, who waits for it: returns what `done` would be told. Any
+ * thread; no ring has to do with it. */
+int ring_write_file_now(struct file_write *w);
+/* How many are under way. */
+unsigned ring_file_count(const struct ring *r);
 
 enum ring_backend ring_backend(const struct ring *r);

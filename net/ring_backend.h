@@ -23,8 +23,10 @@ struct ring_ops {
     void (*send)(struct ring *r, struct conn *c);
     void (*close)(struct ring *r, struct conn *c);
     unsigned (*poll)(struct ring *r, int64_t timeout_us);
+    void (*submit)(struct ring *r);
     void (*hold)(struct ring *r);
     void (*let_go)(struct ring *r);
+    void (*write_file)(struct ring *r, struct file_write *w);
 };
 
 struct ring_listener {
@@ -44,6 +46,7 @@ struct ring {
     struct ring_listener *listeners;
     int64_t retry_at_us; /* when listeners that wait are tried again; 0: none waits */
     unsigned call_count; /* handler calls made by this ring_poll */
+    unsigned file_count; /* file writes under way */
     int wake_fd;
     /* Set by the first waker, which writes to wake_fd; cleared by the owner when the write has come
      * through. Wakers in between have nothing to do. On a line of its own: other cores write it. */
@@ -76,6 +79,16 @@ struct ring *ring_uring_create(const struct ring_options *options);
 /* False with the reason in `why`. */
 bool ring_uring_probe(char *why, size_t why_size);
 struct ring *ring_epoll_create(const struct ring_options *options);
+
+/* The thread that writes files where the kernel has none for it: ring_file.c. */
+struct ring_files;
+/* Made by the first write; NULL where there was none. */
+void ring_files_destroy(struct ring_files *f);
+void ring_files_write(struct ring *r, struct ring_files **f, struct file_write *w);
+/* Writes and syncs, waiting for it. */
+void ring_file_do(struct file_write *w);
+/* Tells of those that have ended. */
+void ring_files_reap(struct ring *r, struct ring_files *f);
 
 /* Lists of conns, linked through the conn: a conn is in one list at most. */
 struct conn_list {
@@ -123,6 +136,13 @@ static inline void ring_tell_sent(struct ring *r, struct conn *c, int error)
     c->send_size = 0;
     r->call_count++;
     r->handler.sent(r->context, c, error);
+}
+
+static inline void ring_tell_file(struct ring *r, struct file_write *w, int error)
+{
+    r->file_count--;
+    r->call_count++;
+    w->done(w->context, w, error);
 }
 
 static inline void ring_tell_accepted(struct ring *r, const struct ring_listener *l, int fd)

@@ -57,6 +57,7 @@ struct epoll_ring {
     struct conn_list agenda;
     struct conn_list served; /* had a turn, and go to the agenda's end */
     struct conn_list closed;
+    struct ring_files *files;
     struct epoll_event events[EVENT_COUNT];
 };
 
@@ -309,6 +310,8 @@ static unsigned epoll_poll(struct ring *r, int64_t timeout_us)
     int count = wait_for_events(e, timeout_us);
     for (int i = 0; i < count; i++)
         note_event(e, &e->events[i]);
+    if (r->file_count > 0)
+        ring_files_reap(r, e->files);
     agenda_work(e);
     return r->call_count;
 }
@@ -325,11 +328,29 @@ static void epoll_let_go(struct ring *r)
     e->slots_held = 0;
 }
 
+/* Who has sent all is told so in its next turn. */
+static void epoll_submit(struct ring *r)
+{
+    for (struct conn *c = epoll_of(r)->agenda.first; c != NULL; c = c->next) {
+        if (!ring_sending(c) || c->send_size == 0 || (c->state & BLOCKED))
+            continue;
+        size_t sent = ring_send_now(c, c->send_data, c->send_size);
+        c->send_data += sent;
+        c->send_size -= sent;
+    }
+}
+
+static void epoll_write_file(struct ring *r, struct file_write *w)
+{
+    ring_files_write(r, &epoll_of(r)->files, w);
+}
+
 /* ---- setting up ---- */
 
 static void epoll_destroy(struct ring *r)
 {
     struct epoll_ring *e = epoll_of(r);
+    ring_files_destroy(e->files);
     if (e->epoll_fd >= 0)
         close(e->epoll_fd);
     ring_unmap(e->slots, (size_t)e->slot_count * e->slot_size);
@@ -357,8 +378,10 @@ static const struct ring_ops epoll_ops = {
     .send = epoll_send,
     .close = epoll_close,
     .poll = epoll_poll,
+    .submit = epoll_submit,
     .hold = epoll_hold,
     .let_go = epoll_let_go,
+    .write_file = epoll_write_file,
 };
 
 struct ring *ring_epoll_create(const struct ring_options *options)

@@ -4,9 +4,9 @@
  * deferred task work, and sleeps if asked to. With DEFER_TASKRUN completions appear only inside
  * such a call; IORING_SQ_TASKRUN in the shared flags says when one would bring any.
  *
- * user_data is the address of the conn or listener with the kind of operation in its low three
- * bits. Nothing is freed before its last completion, so an address is never met again by an old
- * completion.
+ * user_data is the address of the conn, listener or file write with the kind of operation in its
+ * low three bits. Nothing is freed before its last completion, so an address is never met again by
+ * an old completion.
  *
  * Receive buffers: one buffer ring (group 0). The kernel gets a window of the buffers, which
  * doubles whenever the kernel ran out, so that a quiet server cycles through few pages and a busy
@@ -34,9 +34,10 @@
 #define CQ_ENTRIES 4096
 #define WINDOW_MIN 32           /* buffers that the kernel has from the start */
 #define SEND_SIZE_MAX (1 << 30) /* bytes a submission: its length has 32 bits */
+#define WRITE_SIZE_MAX (8 << 20) /* bytes a write: the file's lock is held for it */
 
 /* The low bits of user_data. */
-enum operation { OP_RECV, OP_SEND, OP_ACCEPT, OP_WAKE, OP_CANCEL };
+enum operation { OP_RECV, OP_SEND, OP_ACCEPT, OP_WAKE, OP_CANCEL, OP_WRITE, OP_SYNC };
 #define OP_MASK 7
 
 /* conn.state:
@@ -352,6 +353,60 @@ static void complete_accept(struct uring *u, struct ring_listener *l, int result
         uring_listen(&u->base, l);
 }
 
+/* ---- files ---- */
+
+/* A write that falls short breaks the link, and the sync comes back cancelled. */
+static void submit_file(struct uring *u, struct file_write *w)
+{
+    size_t left = w->size - w->written;
+    bool syncs = w->sync && left <= WRITE_SIZE_MAX;
+    w->synced = false;
+    if (io_uring_sq_space_left(&u->io) < 2) /* a link does not reach over two submissions */
+        io_uring_enter(u->io.enter_ring_fd, sq_publish(u), 0, u->enter_flags, NULL);
+    if (left > 0) {
+        struct io_uring_sqe *sqe = sqe_take(u);
+        size_t size = left < WRITE_SIZE_MAX ? left : WRITE_SIZE_MAX;
+        io_uring_prep_write(sqe, w->fd, w->data + w->written, (unsigned)size, (uint64_t)-1);
+        sqe->flags |= syncs ? IOSQE_IO_LINK : 0;
+        sqe->user_data = user_data(w, OP_WRITE);
+        w->pending++;
+    }
+    if (syncs) {
+        struct io_uring_sqe *sqe = sqe_take(u);
+        io_uring_prep_fsync(sqe, w->fd, IORING_FSYNC_DATASYNC);
+        sqe->user_data = user_data(w, OP_SYNC);
+        w->pending++;
+    }
+}
+
+static void uring_write_file(struct ring *r, struct file_write *w)
+{
+    submit_file(uring_of(r), w);
+}
+
+static void complete_file(struct uring *u, struct file_write *w, int result, bool is_write)
+{
+    assert(w->pending > 0);
+    w->pending--;
+    if (result > 0 && is_write)
+        w->written += (size_t)result;
+    else if (result == 0 && is_write)
+        w->error = ENOSPC; /* no file of ours says so without an error */
+    else if (result == 0)
+        w->synced = true;
+    else if (result != -EINTR && result != -EAGAIN && result != -ECANCELED)
+        w->error = -result;
+    if (w->pending > 0)
+        return;
+    bool over = w->error != 0 || (w->written == w->size && (!w->sync || w->synced));
+    if (over)
+        ring_tell_file(&u->base, w, w->error);
+    else
+        submit_file(u, w);
+}
+
+/* ---- all ---- */
+
 static void complete(struct uring *u, uint64_t data, int result, uint32_t flags)
 {
     void *at = (void *)(uintptr_t)(data & ~(uint64_t)OP_MASK);
@@ -371,6 +426,12 @@ static void complete(struct uring *u, uint64_t data, int result, uint32_t flags)
             submit_wake_poll(u);
         return;
     case OP_CANCEL:
+        return;
+    case OP_WRITE:
+        complete_file(u, at, result, true);
+        return;
+    case OP_SYNC:
+        complete_file(u, at, result, false);
         return;
     }
 }
@@ -426,6 +487,14 @@ static unsigned uring_poll(struct ring *r, int64_t timeout_us)
         enter(u, submit_count, timeout_us);
     reap(u);
     return r->call_count;
+}
+
+static void uring_submit(struct ring *r)
+{
+    struct uring *u = uring_of(r);
+    unsigned count = sq_publish(u);
+    if (count > 0)
+        io_uring_enter(u->io.enter_ring_fd, count, 0, u->enter_flags, NULL);
 }
 
 static void uring_send(struct ring *r, struct conn *c)
@@ -495,8 +564,10 @@ static const struct ring_ops uring_ops = {
     .send = uring_send,
     .close = uring_close,
     .poll = uring_poll,
+    .submit = uring_submit,
     .hold = uring_hold,
     .let_go = uring_let_go,
+    .write_file = uring_write_file,
 };
 
 struct ring *ring_uring_create(const struct ring_options *options)

@@ -14,6 +14,7 @@
 #include "shard/command.h"
 #include "shard/shard.h"
 
+struct bundle; /* the server's: opaque here */
 struct session; /* the server's: opaque here */
 
 /* How a wait that ends without an answer is answered. */
@@ -25,6 +26,12 @@ struct call_wait_arg {
     uint32_t arg;
     uint32_t size;
     char text[];
+};
+
+/* How a command is journaled. */
+enum call_journaled {
+    CALL_JOURNAL_AS_IS,  /* in its own words, where it changed something */
+    CALL_JOURNAL_SPOKEN, /* its body has said how */
 };
 
 /* What a command that waits asks for, by call_wait. */
@@ -61,6 +68,10 @@ struct call {
                                    * back: there is no reply, it is to run with all */
     bool may_wait;                /* a command may block: not within a transaction or a script */
     bool in_script;               /* a script or a function has called it */
+    uint8_t journaled;            /* enum call_journaled: see journal.h */
+    struct bundle **later;        /* CMD_LATER: where the body wants the bundle that is to be
+                                   * answered later (bundle_answer), having written nothing; NULL:
+                                   * there is a reply. Only where may_wait */
     bool repeated;                /* run again, for a key that it waits for */
     struct call_wait wait;
 
@@ -69,6 +80,12 @@ struct call {
     int64_t value;                /* SPLIT_SUM: this part's share */
     uint32_t *item_sizes;         /* SPLIT_ITEMS: where call_item_end notes sizes; may be NULL */
 };
+
+/* By which time what ends is judged: while loading nothing does. */
+static inline int64_t call_due_ms(const struct call *c)
+{
+    return __builtin_expect(c->keyspace->options.loading, 0) ? INT64_MIN : c->now_ms;
+}
 
 /* The arg index of the next key that is this shard's, after `*at` (start with 0), or 0 at the
  * end. `*nth` (may be NULL) receives which of the command's keys it is, from 0. Keys are those

@@ -59,6 +59,7 @@ enum command_split {
 #define CMD_ALLOW_BUSY (1u << 18)
 #define CMD_SENTINEL (1u << 19)
 #define CMD_NO_MANDATORY_KEYS (1u << 20)
+#define CMD_LATER (1u << 21)         /* ours: answered later, when a save or load has ended */
 #define CMD_PARSED_APART (1u << 23) /* ours, filled by the registry: a pipeline is not parsed past
                                     * it without a look at it (MULTI, scripts, what blocks) */
 #define CMD_FOR_LISTENERS (1u << 24) /* ours: a subscribed RESP2 client may use it */
@@ -192,6 +193,8 @@ extern const struct command expire_commands[];
 extern const struct command scan_commands[];
 extern const struct command object_commands[];
 extern const struct command keyspace_commands[];
+extern const struct command dump_commands[];
+extern const struct command restore_commands[];
 extern const struct command list_commands[];
 extern const struct command list_move_commands[];
 extern const struct command list_block_commands[];

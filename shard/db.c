@@ -5,6 +5,8 @@
 
 #include <assert.h>
 
+#include "shard/journal.h"
+
 /* Redis's logarithmic counter of accesses (its LFU documentation): a key starts with a few, so
  * that it is not evicted before it had a chance. */
 #define LFU_INITIAL 5u
@@ -33,8 +35,13 @@ uint32_t db_clock_fresh(const struct shard *s)
     return lru_seconds(s->now_ms);
 }
 
+uint32_t db_clock_idle_s(uint32_t clock, int64_t now_ms)
+{
+    return (lru_seconds(now_ms) - clock) & ENTRY_CLOCK_MAX;
+}
+
 /* The counter less one for each decay period that passed without an access. */
-static uint32_t lfu_decayed(const struct keyspace_options *o, uint32_t clock, int64_t now_ms)
+uint32_t db_clock_frequency(const struct keyspace_options *o, uint32_t clock, int64_t now_ms)
 {
     uint32_t counter = clock & LFU_MAX;
     if (o->lfu_decay_minutes == 0)
@@ -59,7 +66,7 @@ static void touch(struct shard *s, struct entry *e, int64_t now_ms)
 {
     const struct keyspace_options *o = &s->keyspace->options;
     uint32_t clock = o->lfu ? lfu_minutes(now_ms) << 8 |
-                                  lfu_counted(s, lfu_decayed(o, e->clock, now_ms))
+                                  lfu_counted(s, db_clock_frequency(o, e->clock, now_ms))
                             : lru_seconds(now_ms);
     if (e->clock != clock)
         e->clock = clock & ENTRY_CLOCK_MAX;
@@ -67,14 +74,29 @@ static void touch(struct shard *s, struct entry *e, int64_t now_ms)
 
 uint64_t db_idle_ms(const struct place *p)
 {
-    uint32_t seconds = (lru_seconds(p->shard->now_ms) - p->entry->clock) & ENTRY_CLOCK_MAX;
-    return (uint64_t)seconds * 1000;
+    return (uint64_t)db_clock_idle_s(p->entry->clock, p->shard->now_ms) * 1000;
 }
 
 uint32_t db_frequency(const struct place *p)
 {
     const struct shard *s = p->shard;
-    return lfu_decayed(&s->keyspace->options, p->entry->clock, s->now_ms);
+    return db_clock_frequency(&s->keyspace->options, p->entry->clock, s->now_ms);
+}
+
+void db_set_idle(struct place *p, uint64_t idle_s)
+{
+    const struct shard *s = p->shard;
+    if (idle_s > ENTRY_CLOCK_MAX)
+        idle_s = ENTRY_CLOCK_MAX;
+    if (!s->keyspace->options.lfu)
+        p->entry->clock = (lru_seconds(s->now_ms) - (uint32_t)idle_s) & ENTRY_CLOCK_MAX;
+}
+
+void db_set_frequency(struct place *p, uint32_t frequency)
+{
+    const struct shard *s = p->shard;
+    if (s->keyspace->options.lfu)
+        p->entry->clock = (lfu_minutes(s->now_ms) << 8 | frequency) & ENTRY_CLOCK_MAX;
 }
 
 /* --- Places --- */
@@ -103,6 +125,25 @@ struct place db_place_of(struct shard *s, struct db *db, struct entry *e)
     return p;
 }
 
+/* While data are loaded nothing expires: what comes behind in the file may count on it. */
+static bool is_expired(const struct shard *s, const struct entry *e, int64_t now_ms)
+{
+    return entry_expired(e, now_ms) && !s->keyspace->options.loading;
+}
+
+/* Fields that are due count as absent, and whoever loads the journal cannot tell that: they go
+ * before the command. */
+static void prepare_change(const struct call *c, struct place *p)
+{
+    db_preserve(p);
+    if (p->shard->keyspace->options.journal && db_fields_due(p->entry, call_due_ms(c)))
+        db_expire_fields(p, c->now_ms, UINT64_MAX);
+    if (!p->entry)
+        return;
+    struct value v = db_value_of(p->entry);
+    p->held = value_memory(&v);
+}
+
 static inline struct place find(const struct call *c, struct slice key, uint32_t db, uint64_t hash,
                                 enum db_mode mode)
 {
@@ -120,13 +161,12 @@ static inline struct place find(const struct call *c, struct slice key, uint32_t
     if (e) {
         p.entry = e;
         p.at = table_probe_place(&probe);
-        if (__builtin_expect(entry_expired(e, c->now_ms), 0) && !(mode & DB_KEEPS))
+        if (__builtin_expect(entry_expired(e, c->now_ms), 0) && !(mode & DB_KEEPS) &&
+            !s->keyspace->options.loading)
             db_expire(&p);
     }
-    if ((mode & DB_CHANGES) && p.entry && p.entry->type != TYPE_STRING) {
-        struct value v = db_value_of(p.entry);
-        p.held = value_memory(&v);
-    }
+    if ((mode & DB_CHANGES) && p.entry && p.entry->type != TYPE_STRING)
+        prepare_change(c, &p);
     if (mode & DB_COUNTS) {
         *(p.entry ? &s->stats.hits : &s->stats.misses) += 1;
         if (!p.entry && (mode & DB_TELLS))
@@ -183,7 +223,7 @@ int db_type(const struct shard *s, uint32_t db, struct slice key, int64_t now_ms
     const struct entry *e;
     while ((e = table_probe_next(&probe)) && !slice_equal(entry_key(e), key))
         continue;
-    return e && !entry_expired(e, now_ms) ? (int)e->type : -1;
+    return e && !is_expired(s, e, now_ms) ? (int)e->type : -1;
 }
 
 /* --- Removing --- */
@@ -203,6 +243,7 @@ void db_drop(struct place *p)
 void db_delete_as(struct place *p, bool lazy)
 {
     assert(p->entry);
+    db_preserve(p);
     struct shard *s = p->shard;
     if (p->held != DB_HELD_NOW) {
         /* What was accounted for it may differ from what it holds by now. */
@@ -258,6 +299,8 @@ void db_expire(struct place *p)
     tell_waiting(p);
     db_tell_watching(p, 0);
     db_notify(p, NOTIFY_EXPIRED, "expired");
+    if (__builtin_expect(p->shard->keyspace->options.journal, 0))
+        journal_expired(p->shard, db_index(p), p->key);
     db_delete_as(p, p->shard->keyspace->options.lazy_expire);
     p->shard->stats.expired++;
 }
@@ -304,7 +347,7 @@ struct entry *db_random(struct shard *s, uint32_t db)
 {
     struct db *d = db_of(s, db);
     struct entry *e;
-    while ((e = table_random(&d->keys, random_of, s)) && entry_expired(e, s->now_ms)) {
+    while ((e = table_random(&d->keys, random_of, s)) && is_expired(s, e, s->now_ms)) {
         struct place p = db_place_of(s, d, e);
         db_expire(&p);
     }
@@ -333,13 +376,15 @@ void db_clear(struct shard *s, uint32_t db, bool lazy)
     const void *context = d->keys.context;
     wait_signal_db(s, db);
     watch_touch_db(s, db);
+    if (snapshot_active(s))
+        snapshot_take_keys(s, d);
     if (lazy && d->keys.count > GARBAGE_PARTS_MIN)
         garbage_add_keys(s, &d->keys);
     else if (d->keys.count)
         table_scan(&d->keys, 0, 0, 0, false, clear_entry, &(struct clearing){s, lazy});
     table_deinit(&d->keys);
     uint64_t version = d->version;
-    *d = (struct db){.version = version + 1};
+    *d = (struct db){.version = version + 1, .cut_swept = true};
     table_init(&d->keys, type, context);
 }
 
@@ -361,6 +406,7 @@ void db_swap(struct shard *s, uint32_t a, uint32_t b)
 
 /* What db_scan passes through the table's scan. */
 struct scanning {
+    const struct shard *shard;
     int64_t now_ms;
     struct entry *expired[SCAN_EXPIRED_MAX]; /* met on the way, to be removed at its end */
     uint32_t expired_count;
@@ -371,7 +417,7 @@ struct scanning {
 static void scan_entry(void *context, void *item, struct table_place at)
 {
     struct scanning *scanning = context;
-    if (!entry_expired(item, scanning->now_ms))
+    if (!is_expired(scanning->shard, item, scanning->now_ms))
         scanning->visit(scanning->context, item);
     else if (scanning->expired_count < SCAN_EXPIRED_MAX)
         scanning->expired[scanning->expired_count++] = item;
@@ -381,6 +427,7 @@ void db_scan(struct shard *s, uint32_t db, uint64_t *position, uint64_t count,
              void (*visit)(void *context, struct entry *e), void *context)
 {
     struct scanning scanning;
+    scanning.shard = s;
     scanning.now_ms = s->now_ms;
     scanning.expired_count = 0;
     scanning.visit = visit;

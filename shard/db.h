@@ -148,10 +148,18 @@ const char *db_encoding_name(const struct place *p);
 const char *db_type_name(const struct place *p);
 /* Bytes that the key holds: its entry, what its value has beside it, its share of a bucket. */
 size_t db_memory(const struct place *p);
+/* What an entry's clock says at a time: seconds since the last access, which is of use without LFU;
+ * with LFU, the access counter, decayed. */
+uint32_t db_clock_idle_s(uint32_t clock, int64_t now_ms);
+uint32_t db_clock_frequency(const struct keyspace_options *o, uint32_t clock, int64_t now_ms);
 /* Time since the last access, in steps of a second; of use without LFU. */
 uint64_t db_idle_ms(const struct place *p);
 /* With LFU: the access counter, decayed to now. */
 uint32_t db_frequency(const struct place *p);
+/* Sets the first where maxmemory-policy is no LFU one, the second (0 to 255) where it is; otherwise
+ * they do nothing. */
+void db_set_idle(struct place *p, uint64_t idle_s);
+void db_set_frequency(struct place *p, uint32_t frequency);
 
 /* Keys of this shard in a database. */
 uint64_t db_key_count(const struct shard *s, uint32_t db);

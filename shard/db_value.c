@@ -13,6 +13,7 @@
 
 #include "proto/mem.h"
 #include "proto/number.h"
+#include "shard/journal.h"
 
 /* Longest string held in an entry. Longer ones gain nothing from lying beside their key, and would
  * make the heap's last classes wasteful. */
@@ -100,6 +101,8 @@ void db_release_value(struct shard *s, struct entry *e, bool lazy)
     }
     struct value v = db_value_of(e);
     s->block_bytes -= value_memory(&v);
+    if (snapshot_adopt(s, &v))
+        return;
     if (lazy && value_ops_of(v.type)->parts(&v) > GARBAGE_PARTS_MIN)
         garbage_add_value(s, v);
     else
@@ -209,7 +212,7 @@ static inline char *shape(struct place *p, struct entry_head head, int64_t expir
     head.key_size = (uint8_t)(wide ? 0 : p->key.size);
     head.flags = (uint8_t)((head.flags & (ENTRY_RAW | ENTRY_FIELDS_EXPIRE)) |
                            (expires ? ENTRY_EXPIRES : 0) |
-                           (wide ? ENTRY_WIDE_KEY : 0) | (e ? e->flags & ENTRY_COLOUR : 0));
+                           (wide ? ENTRY_WIDE_KEY : 0) | p->shard->colour);
     size_t rest = sizeof(*e) + (expires ? sizeof(expires_ms) : 0) + (wide ? sizeof(uint32_t) : 0) +
                   p->key.size;
     size_t area = entry_area(head.encoding, head.value_size);
@@ -228,11 +231,15 @@ static inline char *shape(struct place *p, struct entry_head head, int64_t expir
     return (char *)e + rest;
 }
 
-/* Frees what the place's value has beside the entry, if there is any: most strings have nothing. */
+/* Before the place's value is replaced: frees what it has beside the entry, if there is any. Most
+ * strings have nothing. */
 static inline void release_old(struct place *p)
 {
     struct entry *e = p->entry;
-    if (!e || (e->type == TYPE_STRING && e->encoding != ENC_BLOCK))
+    if (!e)
+        return;
+    db_preserve(p);
+    if (e->type == TYPE_STRING && e->encoding != ENC_BLOCK)
         return;
     assert(p->held == DB_HELD_NOW || p->held == held_beside(e));
     p->held = DB_HELD_NOW;
@@ -297,6 +304,7 @@ static void put_block(struct place *p, struct slice value, int64_t expires_ms)
     struct entry_block *b = p->entry && entry_has_block(p->entry) ? entry_pointer(p->entry) : NULL;
     size_t cap = b ? block_cap(b) : 0;
     if (cap >= value.size && cap / 2 <= value.size) {
+        db_preserve(p);
         memcpy(b->bytes, value.data, value.size);
         b->size = value.size;
     } else {
@@ -377,6 +385,7 @@ static void write_back(struct place *p, const struct value *v)
 {
     struct entry *e = p->entry;
     assert(e->type == v->type && p->held != DB_HELD_NOW);
+    assert((e->flags & ENTRY_COLOUR) == p->shard->colour);
     e->encoding = v->encoding & 15;
     memcpy(entry_value(e), &v->data, sizeof(v->data));
     size_t held = value_memory(v);
@@ -407,14 +416,24 @@ bool db_fields_due(const struct entry *e, int64_t now_ms)
     return value_ops_of(v.type)->next_due_ms(&v) < now_ms;
 }
 
-uint64_t db_expire_fields(struct place *p, uint64_t max)
+static void journal_gone(void *context, struct slice field)
 {
+    const struct place *p = context;
+    struct slice words[] = {SLICE("HDEL"), p->key, field};
+    journal_append_by_time(p->shard, (uint32_t)(p->db - p->shard->dbs), words, 3);
+}
+
+uint64_t db_expire_fields(struct place *p, int64_t now_ms, uint64_t max)
+{
+    db_preserve(p);
     struct value v = db_value_of(p->entry);
     const struct value_ops *ops = value_ops_of(v.type);
     if (!ops->remove_due)
         return 0;
     p->held = value_memory(&v);
-    uint64_t removed = ops->remove_due(&v, p->shard->now_ms, max);
+    struct value_gone gone = {journal_gone, p};
+    bool journals = p->shard->keyspace->options.journal;
+    uint64_t removed = ops->remove_due(&v, now_ms, max, journals ? &gone : NULL);
     p->shard->stats.expired_fields += removed;
     /* Before the hash goes: the place's key is the entry's own. */
     if (removed) {
@@ -464,6 +483,8 @@ char *db_string_bytes(struct place *p, size_t size)
 {
     struct entry *e = p->entry;
     assert(!e || e->type == TYPE_STRING);
+    if (e)
+        db_preserve(p);
     if (e && e->encoding == ENC_BLOCK)
         return resize_block(p, size);
     if (e && resize_inline(p, size))
@@ -499,6 +520,7 @@ int64_t db_expiry(const struct place *p)
 void db_set_expiry(struct place *p, int64_t expires_ms)
 {
     struct entry *old = p->entry;
+    db_preserve(p);
     bool expiring_before = entry_expires(old), expires = expires_ms != DB_NO_EXPIRY;
     if (expires != expiring_before) {
         /* Everything behind the expiry keeps its bytes and moves by eight. */
@@ -539,10 +561,15 @@ static void take_value(struct place *to, const struct entry *e, uint32_t clock)
 
 void db_move(struct place *from, struct place *to)
 {
+    db_preserve(from);
     take_value(to, from->entry, from->entry->clock);
     size_t beside = held_beside(from->entry);
     from->shard->block_bytes -= beside;
     to->shard->block_bytes += beside;
+    if (from->shard != to->shard && from->entry->type != TYPE_STRING) {
+        struct value v = db_value_of(from->entry);
+        snapshot_hand_over(from->shard, to->shard, &v);
+    }
     db_drop(from);
 }
 
@@ -560,6 +587,7 @@ void db_put_entry(struct place *p, const struct entry *was)
 
 void db_set_aside(struct place *p)
 {
+    db_preserve(p);
     p->shard->block_bytes -= held_beside(p->entry);
     struct entry_head head = {.clock = p->entry->clock, .type = TYPE_STRING};
     int64_t placeholder = 0;

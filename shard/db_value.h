@@ -1,5 +1,5 @@
-/* The insides of db.h: what db.c, db_value.c, garbage.c, sweep.c, undo*.c and watch.c share. No one
- * else includes this.
+/* The insides of db.h: what db.c, db_value.c, garbage.c, rdb_load.c, sweep.c, undo*.c and watch.c
+ * share. No one else includes this.
  *
  * An entry and its value are freed apart: db_release_value frees what a value holds beside its
  * entry, and only the functions that say so call it. That is how a block changes its owner
@@ -7,6 +7,16 @@
 #pragma once
 
 #include "shard/db.h"
+#include "shard/snapshot.h"
+
+/* Before an entry changes or goes: where a snapshot has yet to write it, it does so now. Without
+ * one under way all entries have the shard's colour. */
+static inline __attribute__((always_inline)) void db_preserve(const struct place *p)
+{
+    struct shard *s = p->shard;
+    if (__builtin_expect((p->entry->flags ^ s->colour) & ENTRY_COLOUR, 0))
+        snapshot_preserve(s, (uint32_t)(p->db - s->dbs), p->entry);
+}
 
 /* A new entry's clock: LRU seconds, or LFU minutes with the initial counter. */
 uint32_t db_clock_fresh(const struct shard *s);
@@ -53,4 +63,4 @@ void db_tell_watching(struct place *p, uint64_t client);
 bool db_fields_due(const struct entry *e, int64_t now_ms);
 /* Removes the fields of a hash whose time has come, at most `max`, and the hash with its last one.
  * Returns how many. */
-uint64_t db_expire_fields(struct place *p, uint64_t max);
+uint64_t db_expire_fields(struct place *p, int64_t now_ms, uint64_t max);

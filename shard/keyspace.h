@@ -20,6 +20,10 @@ struct keyspace_options {
     bool active_expire;          /* the sweep is on (DEBUG SET-ACTIVE-EXPIRE) */
     uint32_t active_expire_effort; /* 1 to 10 */
 
+    bool journal;                /* effects of writes are recorded: journal.h */
+    bool loading;                /* nothing expires, and what has a time in the past is kept */
+    bool sanitize;               /* sanitize-dump-payload, for RESTORE */
+
     uint32_t notify; /* NOTIFY_... classes of event.h; 0 where no notification can go out */
 
     /* Above which a collection leaves its packed encoding: elements, bytes of the longest. */

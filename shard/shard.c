@@ -5,6 +5,7 @@
 
 #include "proto/mem.h"
 #include "shard/db.h"
+#include "shard/snapshot.h"
 
 static uint64_t hash_entry(const void *item, const void *context)
 {
@@ -30,6 +31,7 @@ void shard_init(struct shard *s, uint32_t index, const struct keyspace *k, uint6
 
 void shard_deinit(struct shard *s)
 {
+    snapshot_deinit(s);
     for (uint32_t i = 0; i < s->keyspace->db_count; i++) {
         db_clear(s, i, false);
         table_deinit(&s->dbs[i].keys);
@@ -42,6 +44,7 @@ void shard_deinit(struct shard *s)
         next = e->next;
         event_free(e);
     }
+    buf_deinit(&s->journal.out);
     assert(s->block_bytes == 0);
     mem_free(s->dbs);
     s->dbs = NULL;

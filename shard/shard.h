@@ -5,6 +5,7 @@
  * shard makes no system call. */
 #pragma once
 
+#include "proto/buf.h"
 #include "shard/keyspace.h"
 #include "shard/type/heap.h"
 #include "shard/event.h"
@@ -24,6 +25,18 @@ struct shard_stats {
     uint64_t changes;       /* writes that changed something */
 };
 
+/* See journal.h. */
+struct journal_buffer {
+    struct buf out;     /* closed units, then the open one */
+    size_t open;        /* where that begins: its header, then its commands */
+    uint32_t commands;  /* in it */
+    uint32_t round;     /* of what is appended: see struct journal_command */
+    uint64_t stamp;     /* the last one given */
+    uint64_t commit;    /* that the latest unit will be, or was, part of */
+    uint64_t passed;    /* the last commit that units were taken for */
+    struct shard *instead; /* what is appended goes to that shard's; NULL: here */
+};
+
 struct db {
     struct table keys;      /* of struct entry */
     uint64_t version;       /* counts keys added and removed: each may move others in the table */
@@ -31,6 +44,10 @@ struct db {
     uint64_t field_expiring_count; /* hashes with fields that have one */
     uint64_t sweep_position; /* hash position the next sweep slice starts from */
     int64_t avg_ttl_ms;      /* running estimate over what the sweep sees; 0: unknown */
+    /* For snapshot.c: */
+    uint64_t cut_position;   /* how far its sweep is */
+    uint32_t cut_db;         /* the number that the database had at the cut */
+    bool cut_swept;          /* no old entry is left */
 };
 
 struct shard {
@@ -48,6 +65,9 @@ struct shard {
     struct watches watches;  /* who watches which keys */
     struct tracks tracks;    /* who may have cached which keys */
     struct events events;    /* what was done and is to be told */
+    struct journal_buffer journal; /* effects of writes: journal.h */
+    struct snapshot *snapshot; /* NULL: there was none yet; see snapshot.h */
+    uint8_t colour;          /* ENTRY_COLOUR or 0: of entries that the snapshot needs no more */
 };
 
 void shard_init(struct shard *s, uint32_t index, const struct keyspace *k, uint64_t random_seed);

@@ -59,7 +59,7 @@ static uint64_t sweep_fields(struct shard *s, struct db *db, const struct gather
     uint64_t removed = 0;
     for (uint32_t i = 0; i < g->fields_due_count && *left > 0; i++) {
         struct place p = db_place_of(s, db, g->fields_due[i]);
-        uint64_t n = db_expire_fields(&p, *left);
+        uint64_t n = db_expire_fields(&p, s->now_ms, *left);
         *left -= n < *left ? n : *left;
         removed += n;
     }
@@ -108,7 +108,7 @@ uint64_t shard_sweep(struct shard *s, uint64_t buckets_max, uint64_t *visited)
 {
     uint32_t db_count = s->keyspace->db_count;
     uint64_t removed = 0, left = buckets_max, fields_left = FIELDS_MAX;
-    uint64_t dbs_left = expiring_dbs(s);
+    uint64_t dbs_left = s->keyspace->options.loading ? 0 : expiring_dbs(s);
     for (uint32_t i = 0; i < db_count && dbs_left > 0 && left > 0 && fields_left > 0; i++) {
         struct db *db = &s->dbs[s->sweep_db];
         s->sweep_db = (s->sweep_db + 1) % db_count;

@@ -445,6 +445,8 @@ static void take_back_to(struct undo *u, const struct undo_record *mark)
         struct place p = db_place_as_is(r->shard, r->db, r->key, r->hash);
         if (r->covers)
             uncover(u, covering(u, &p));
+        if (p.entry)
+            db_preserve(&p);
         u->owned -= r->owned;
         r->restore(r, &p);
         u->last = r->older;
@@ -473,6 +475,8 @@ static void free_owned(struct undo_record *r)
         return;
     }
     struct value v = db_value_of(r->was);
+    if (snapshot_adopt(r->shard, &v))
+        return;
     if (value_ops_of(v.type)->parts(&v) > GARBAGE_PARTS_MIN)
         garbage_add_value(r->shard, v);
     else

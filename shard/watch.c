@@ -185,7 +185,7 @@ static void remove_fields_due(struct shard *s, uint32_t db, struct slice key, in
     if (!e || !db_fields_due(e, now_ms))
         return;
     struct place p = db_place_of(s, &s->dbs[db], e);
-    db_expire_fields(&p, UINT64_MAX);
+    db_expire_fields(&p, now_ms, UINT64_MAX);
 }
 
 static bool watches(const struct client *client, const struct line *line)

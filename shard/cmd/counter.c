@@ -9,6 +9,7 @@
 #include <math.h>
 
 #include "proto/number.h"
+#include "shard/cmd/told.h"
 
 /* The string at the place as an integer, 0 where there is no key; false, having replied with the
  * error, where it is none. */
@@ -98,6 +99,7 @@ static void incrbyfloat(struct call *c)
     struct slice written = {text, number_format_long_double(text, value)};
     db_put_text(&p, written, DB_KEEP_EXPIRY);
     db_changed(c, &p);
+    told_string(c, &p, written, DB_KEEP_EXPIRY);
     db_notify(&p, NOTIFY_STRING, "incrbyfloat");
 
     reply_bulk(&c->reply, written);

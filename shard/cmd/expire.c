@@ -4,6 +4,7 @@
  * milliseconds) and in what they count from (now or the epoch); each is one line over the same
  * body. */
 #include "shard/cmd/lookup.h"
+#include "shard/cmd/told.h"
 
 enum unit { UNIT_MS = 1, UNIT_SECONDS = 1000 };
 
@@ -79,10 +80,13 @@ static void run_expire(struct call *c, enum unit unit, int64_t base_ms)
     struct place p = db_find(c, 1, DB_WRITE);
     bool done = p.entry && conditions_hold(&conditions, db_expiry(&p), expires_ms);
     if (done) {
-        if (expires_ms <= c->now_ms)
+        if (expires_ms < 0 || expires_ms <= call_due_ms(c)) {
             db_delete(&p);
-        else
+            told_past(c, &p);
+        } else {
             db_set_expiry(&p, expires_ms);
+            told_expiry(c, &p, expires_ms);
+        }
         db_changed(c, &p);
         db_notify(&p, NOTIFY_GENERIC, p.entry ? "expire" : "del");
     }

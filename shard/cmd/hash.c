@@ -11,8 +11,8 @@ void hash_keep(struct call *c, struct place *p, struct value *v, const char *eve
 {
     bool present = p->entry;
     uint64_t expired = 0;
-    if (hash_live_count(v, c->now_ms, 1) == 0)
-        expired = hash_ops.remove_due(v, c->now_ms, UINT64_MAX);
+    if (hash_live_count(v, call_due_ms(c), 1) == 0)
+        expired = hash_ops.remove_due(v, call_due_ms(c), UINT64_MAX, NULL);
     p->shard->stats.expired_fields += expired;
     db_keep(p, v);
     if (event || expired)
@@ -43,7 +43,7 @@ static bool set_pairs(struct call *c, int64_t *added)
     *added = 0;
     for (uint32_t i = 2; i < c->argc; i += 2)
         *added += hash_set(&v, c->keyspace, c->argv[i], c->argv[i + 1], HASH_NO_EXPIRY,
-                           c->now_ms);
+                           call_due_ms(c));
     db_keep(&p, &v);
     db_changed(c, &p);
     db_notify(&p, NOTIFY_HASH, "hset");
@@ -72,9 +72,9 @@ static void hsetnx_run(struct call *c)
 
     struct value v = db_value(&p, TYPE_HASH);
     struct hash_pair present;
-    bool absent = !hash_get(&v, c->keyspace, c->argv[2], c->now_ms, &present);
+    bool absent = !hash_get(&v, c->keyspace, c->argv[2], call_due_ms(c), &present);
     if (absent) {
-        hash_set(&v, c->keyspace, c->argv[2], c->argv[3], HASH_NO_EXPIRY, c->now_ms);
+        hash_set(&v, c->keyspace, c->argv[2], c->argv[3], HASH_NO_EXPIRY, call_due_ms(c));
         db_keep(&p, &v);
         db_changed(c, &p);
         db_notify(&p, NOTIFY_HASH, "hset");
@@ -93,7 +93,7 @@ static void hdel_run(struct call *c)
     if (p.entry) {
         struct value v = db_value(&p, TYPE_HASH);
         for (uint32_t i = 2; i < c->argc; i++)
-            removed += hash_remove(&v, c->keyspace, c->argv[i], c->now_ms);
+            removed += hash_remove(&v, c->keyspace, c->argv[i], call_due_ms(c));
         hash_keep(c, &p, &v, removed ? "hdel" : NULL);
     }
 
@@ -109,7 +109,7 @@ static bool get(struct call *c, const struct place *p, struct slice field,
     if (!p->entry)
         return false;
     struct value v = db_value(p, TYPE_HASH);
-    return hash_get(&v, c->keyspace, field, c->now_ms, found);
+    return hash_get(&v, c->keyspace, field, call_due_ms(c), found);
 }
 
 void hash_reply_value(struct call *c, const struct place *p, struct slice field)
@@ -211,8 +211,8 @@ static void reply_all(struct call *c, void (*head)(struct reply *r, size_t count
     }
     struct value v = db_value(&p, TYPE_HASH);
 
-    head(&c->reply, hash_live_count(&v, c->now_ms, UINT64_MAX));
-    hash_each(&v, c->now_ms, visit, &c->reply);
+    head(&c->reply, hash_live_count(&v, call_due_ms(c), UINT64_MAX));
+    hash_each(&v, call_due_ms(c), visit, &c->reply);
 }
 
 static void hgetall_run(struct call *c)
@@ -265,7 +265,7 @@ static void hscan_run(struct call *c)
     struct value v = db_value(&p, TYPE_HASH);
     scan_reply_start(&s.found, c);
     uint64_t position = scan_cursor_position(cursor);
-    position = hash_scan(&v, position, s.options.count, c->now_ms, scan_pair, &s);
+    position = hash_scan(&v, position, s.options.count, call_due_ms(c), scan_pair, &s);
     scan_reply_end(&s.found, c, scan_position_cursor(position));
 }
 

@@ -27,5 +27,5 @@ bool hash_expiry_read(struct call *c, uint32_t arg, enum hash_unit unit, int64_t
 /* A time that is not to come: a field given it goes at once. */
 static inline bool hash_expiry_past(const struct call *c, int64_t expires_ms)
 {
-    return expires_ms <= c->now_ms;
+    return expires_ms <= call_due_ms(c);
 }

@@ -1,13 +1,14 @@
 /* Fields of hashes as numbers: HINCRBY and HINCRBYFLOAT, which keep a field's expiry. What they
  * count with is that of INCRBY and INCRBYFLOAT (counter.c). */
 #include "shard/cmd/hash_cmd.h"
+#include "shard/cmd/told.h"
 
 #include <math.h>
 
 /* The field's value, "0" where there is none. */
 static struct slice read_number(struct call *c, const struct value *v, struct hash_pair *found)
 {
-    if (hash_get(v, c->keyspace, c->argv[2], c->now_ms, found))
+    if (hash_get(v, c->keyspace, c->argv[2], call_due_ms(c), found))
         return found->value;
     return SLICE("0");
 }
@@ -16,7 +17,7 @@ static struct slice read_number(struct call *c, const struct value *v, struct ha
 static void put_number(struct call *c, struct place *p, struct value *v, struct slice text,
                        const char *event)
 {
-    hash_set(v, c->keyspace, c->argv[2], text, HASH_KEEP_EXPIRY, c->now_ms);
+    hash_set(v, c->keyspace, c->argv[2], text, HASH_KEEP_EXPIRY, call_due_ms(c));
     db_keep(p, v);
     db_changed(c, p);
     db_notify(p, NOTIFY_HASH, event);
@@ -44,6 +45,22 @@ static void hincrby_run(struct call *c)
     put_number(c, &p, &v, written, "hincrby");
 
     reply_integer(&c->reply, value);
+}
+
+/* As HSET, which gives the field no expiry. */
+static void tell_float(struct call *c, const struct place *p, struct slice written)
+{
+    struct hash_pair found;
+    if (!journal_is_on(c))
+        return;
+    told(c, p, SLICE("HSET"), p->key, c->argv[2], written);
+    struct value v = db_value(p, TYPE_HASH);
+    hash_get(&v, c->keyspace, c->argv[2], call_due_ms(c), &found);
+    if (found.expires_ms == HASH_NO_EXPIRY)
+        return;
+    char text[NUMBER_INTEGER_SIZE_MAX];
+    told(c, p, SLICE("HPEXPIREAT"), p->key, told_number(text, found.expires_ms), SLICE("FIELDS"),
+         SLICE("1"), c->argv[2]);
 }
 
 static void hincrbyfloat_run(struct call *c)
@@ -75,6 +92,7 @@ static void hincrbyfloat_run(struct call *c)
     char text[NUMBER_LONG_DOUBLE_SIZE_MAX];
     struct slice written = {text, number_format_long_double(text, value)};
     put_number(c, &p, &v, written, "hincrbyfloat");
+    tell_float(c, &p, written);
 
     reply_bulk(&c->reply, written);
 }

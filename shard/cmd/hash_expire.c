@@ -5,6 +5,7 @@
  * fields. The commands differ in their unit (seconds or milliseconds) and in what they count from
  * (now or the epoch). */
 #include "shard/cmd/hash_cmd.h"
+#include "shard/cmd/told.h"
 
 enum answer {
     ANSWER_ABSENT = -2,
@@ -91,15 +92,15 @@ static enum answer expire_field(const struct call *c, struct value *v, struct sl
                                 enum condition condition, int64_t expires_ms)
 {
     struct hash_pair found;
-    if (!hash_get(v, c->keyspace, field, c->now_ms, &found))
+    if (!hash_get(v, c->keyspace, field, call_due_ms(c), &found))
         return ANSWER_ABSENT;
     if (!condition_holds(condition, found.expires_ms, expires_ms))
         return ANSWER_NO;
     if (hash_expiry_past(c, expires_ms)) {
-        hash_remove(v, c->keyspace, field, c->now_ms);
+        hash_remove(v, c->keyspace, field, call_due_ms(c));
         return ANSWER_GONE;
     }
-    hash_set_expiry(v, c->keyspace, field, expires_ms, c->now_ms);
+    hash_set_expiry(v, c->keyspace, field, expires_ms, call_due_ms(c));
     return ANSWER_DONE;
 }
 
@@ -108,6 +109,17 @@ static void reply_absent(struct call *c, uint32_t first)
     reply_array(&c->reply, c->argc - first);
     for (uint32_t i = first; i < c->argc; i++)
         reply_integer(&c->reply, ANSWER_ABSENT);
+}
+
+static void tell_ending(struct call *c, const struct place *p, struct slice field,
+                        enum answer answer, int64_t expires_ms)
+{
+    char text[NUMBER_INTEGER_SIZE_MAX];
+    if (answer == ANSWER_GONE)
+        told(c, p, SLICE("HDEL"), p->key, field);
+    else
+        told(c, p, SLICE("HPEXPIREAT"), p->key, told_number(text, expires_ms), SLICE("FIELDS"),
+             SLICE("1"), field);
 }
 
 static void run_expire(struct call *c, enum hash_unit unit, int64_t base_ms)
@@ -132,8 +144,10 @@ static void run_expire(struct call *c, enum hash_unit unit, int64_t base_ms)
     reply_array(&c->reply, c->argc - first);
     for (uint32_t i = first; i < c->argc; i++) {
         enum answer answer = expire_field(c, &v, c->argv[i], condition, expires_ms);
-        if (answer == ANSWER_DONE || answer == ANSWER_GONE)
+        if (answer == ANSWER_DONE || answer == ANSWER_GONE) {
             event = answer == ANSWER_DONE ? "hexpire" : "hdel";
+            tell_ending(c, &p, c->argv[i], answer, expires_ms);
+        }
         reply_integer(&c->reply, answer);
     }
     hash_keep(c, &p, &v, event);
@@ -177,10 +191,10 @@ static void hpersist_run(struct call *c)
     for (uint32_t i = first; i < c->argc; i++) {
         struct hash_pair found;
         enum answer answer = ANSWER_ABSENT;
-        if (hash_get(&v, c->keyspace, c->argv[i], c->now_ms, &found))
+        if (hash_get(&v, c->keyspace, c->argv[i], call_due_ms(c), &found))
             answer = found.expires_ms == HASH_NO_EXPIRY ? ANSWER_STAYS : ANSWER_DONE;
         if (answer == ANSWER_DONE)
-            hash_set_expiry(&v, c->keyspace, c->argv[i], HASH_NO_EXPIRY, c->now_ms);
+            hash_set_expiry(&v, c->keyspace, c->argv[i], HASH_NO_EXPIRY, call_due_ms(c));
         changed |= answer == ANSWER_DONE;
         reply_integer(&c->reply, answer);
     }
@@ -211,7 +225,7 @@ static void run_ttl(struct call *c, enum hash_unit unit, int64_t base_ms)
     for (uint32_t i = first; i < c->argc; i++) {
         struct hash_pair found;
         int64_t answer = ANSWER_ABSENT;
-        if (hash_get(&v, c->keyspace, c->argv[i], c->now_ms, &found))
+        if (hash_get(&v, c->keyspace, c->argv[i], call_due_ms(c), &found))
             answer = found.expires_ms == HASH_NO_EXPIRY
                          ? ANSWER_STAYS
                          : (found.expires_ms - base_ms + unit - 1) / unit;

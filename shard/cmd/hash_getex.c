@@ -1,5 +1,6 @@
 /* Fields read or written together with their expiry: HGETDEL, HGETEX, HSETEX, as in Redis 8.0. */
 #include "shard/cmd/hash_cmd.h"
+#include "shard/cmd/told.h"
 
 /* --- When the fields shall end --- */
 
@@ -56,13 +57,15 @@ static void hgetdel_run(struct call *c)
     reply_array(&c->reply, c->argc - first);
     for (uint32_t i = first; i < c->argc; i++) {
         struct hash_pair found;
-        if (!present || !hash_get(&v, c->keyspace, c->argv[i], c->now_ms, &found)) {
+        if (!present || !hash_get(&v, c->keyspace, c->argv[i], call_due_ms(c), &found)) {
             reply_null(&c->reply);
             continue;
         }
         reply_bulk(&c->reply, found.value);
-        changed |= hash_remove(&v, c->keyspace, c->argv[i], c->now_ms);
+        changed |= hash_remove(&v, c->keyspace, c->argv[i], call_due_ms(c));
     }
+    if (changed)
+        told_fields(c, &p, SLICE("HDEL"), first, 1);
     if (present)
         hash_keep(c, &p, &v, changed ? "hdel" : NULL);
 }
@@ -72,10 +75,10 @@ static bool change_expiry(const struct call *c, struct value *v, struct slice fi
                           int64_t present_ms, int64_t expires_ms)
 {
     if (hash_expiry_past(c, expires_ms))
-        return hash_remove(v, c->keyspace, field, c->now_ms);
+        return hash_remove(v, c->keyspace, field, call_due_ms(c));
     if (present_ms == expires_ms)
         return false;
-    return hash_set_expiry(v, c->keyspace, field, expires_ms, c->now_ms);
+    return hash_set_expiry(v, c->keyspace, field, expires_ms, call_due_ms(c));
 }
 
 static void reply_nulls(struct call *c, uint32_t count)
@@ -115,7 +118,7 @@ static void hgetex_run(struct call *c)
     reply_array(&c->reply, c->argc - first);
     for (uint32_t i = first; i < c->argc; i++) {
         struct hash_pair found;
-        if (!hash_get(&v, c->keyspace, c->argv[i], c->now_ms, &found)) {
+        if (!hash_get(&v, c->keyspace, c->argv[i], call_due_ms(c), &found)) {
             reply_null(&c->reply);
             continue;
         }
@@ -125,6 +128,12 @@ static void hgetex_run(struct call *c)
     }
     bool past = hash_expiry_past(c, expires_ms);
     const char *event = ending == ENDING_PERSIST ? "hpersist" : past ? "hdel" : "hexpire";
+    if (changed && ending == ENDING_PERSIST)
+        told_fields(c, &p, SLICE("HPERSIST"), first, 1);
+    else if (changed && past)
+        told_fields(c, &p, SLICE("HDEL"), first, 1);
+    else if (changed)
+        told_fields_expiry(c, &p, expires_ms, first, 1);
     hash_keep(c, &p, &v, changed ? event : NULL);
 }
 
@@ -224,7 +233,7 @@ static bool condition_holds(const struct call *c, const struct place *p, const s
     struct value v = db_value(p, TYPE_HASH);
     for (uint32_t i = 0; i < o->count; i++) {
         struct hash_pair found;
-        bool present = hash_get(&v, c->keyspace, c->argv[o->first + 2 * i], c->now_ms, &found);
+        bool present = hash_get(&v, c->keyspace, c->argv[o->first + 2 * i], call_due_ms(c), &found);
         if (present != (o->condition == CONDITION_FXX))
             return false;
     }
@@ -243,11 +252,48 @@ static const char *set_fields(struct call *c, struct value *v, const struct opti
         hash_prepare(v, c->keyspace, pairs, o->count);
     for (uint32_t i = 0; i < o->count; i++, pairs += 2) {
         if (past)
-            removed |= hash_remove(v, c->keyspace, pairs[0], c->now_ms);
+            removed |= hash_remove(v, c->keyspace, pairs[0], call_due_ms(c));
         else
-            hash_set(v, c->keyspace, pairs[0], pairs[1], expires_ms, c->now_ms);
+            hash_set(v, c->keyspace, pairs[0], pairs[1], expires_ms, call_due_ms(c));
     }
     return !past ? "hset" : removed ? "hdel" : NULL;
+}
+
+/* Fields that keep an expiry: HSET takes it from them. */
+static void tell_kept(struct call *c, const struct place *p, const struct options *o)
+{
+    char text[NUMBER_INTEGER_SIZE_MAX];
+    struct value v = db_value(p, TYPE_HASH);
+    for (uint32_t i = o->first; i < c->argc; i += 2) {
+        struct hash_pair found;
+        hash_get(&v, c->keyspace, c->argv[i], call_due_ms(c), &found);
+        if (found.expires_ms != HASH_NO_EXPIRY)
+            told(c, p, SLICE("HPEXPIREAT"), p->key, told_number(text, found.expires_ms),
+                 SLICE("FIELDS"), SLICE("1"), c->argv[i]);
+    }
+}
+
+static void tell_setex(struct call *c, const struct place *p, const struct options *o)
+{
+    if (!journal_is_on(c))
+        return;
+    bool keeps = o->expires_ms == HASH_KEEP_EXPIRY;
+    if (!keeps && hash_expiry_past(c, o->expires_ms)) {
+        told_fields(c, p, SLICE("HDEL"), o->first, 2);
+        return;
+    }
+    struct journal_writing w;
+    call_journal_nothing(c);
+    journal_start(&w, p->shard, c->db, 2 + c->argc - o->first);
+    journal_word(&w, SLICE("HSET"));
+    journal_word(&w, p->key);
+    for (uint32_t i = o->first; i < c->argc; i++)
+        journal_word(&w, c->argv[i]);
+    journal_end(&w);
+    if (keeps)
+        tell_kept(c, p, o);
+    else if (o->expires_ms != HASH_NO_EXPIRY)
+        told_fields_expiry(c, p, o->expires_ms, o->first, 2);
 }
 
 static void hsetex_run(struct call *c)
@@ -260,7 +306,10 @@ static void hsetex_run(struct call *c)
     bool done = condition_holds(c, &p, &o);
     if (done) {
         struct value v = db_value(&p, TYPE_HASH);
-        hash_keep(c, &p, &v, set_fields(c, &v, &o));
+        const char *event = set_fields(c, &v, &o);
+        hash_keep(c, &p, &v, event);
+        if (event)
+            tell_setex(c, &p, &o);
         bool expires = o.expires_ms != HASH_NO_EXPIRY && o.expires_ms != HASH_KEEP_EXPIRY;
         if (expires && !hash_expiry_past(c, o.expires_ms))
             db_notify(&p, NOTIFY_HASH, "hexpire");

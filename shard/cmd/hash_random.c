@@ -41,7 +41,7 @@ static void reply_one(struct call *c)
     bool found = false;
     if (p.entry) {
         struct value v = db_value(&p, TYPE_HASH);
-        hash_random_start(&r, &v, c->now_ms, random_of(&p), 1);
+        hash_random_start(&r, &v, call_due_ms(c), random_of(&p), 1);
         found = hash_random_next(&r, &pair);
         hash_random_end(&r);
     }
@@ -57,7 +57,7 @@ static void reply_draws(struct call *c, const struct place *p, const struct valu
                         uint64_t count, bool with_values)
 {
     struct hash_random r;
-    hash_random_start(&r, v, c->now_ms, random_of(p), count);
+    hash_random_start(&r, v, call_due_ms(c), random_of(p), count);
     if (r.count == 0)
         count = 0;
     reply_head(c, count, with_values);
@@ -74,8 +74,8 @@ static void reply_draws(struct call *c, const struct place *p, const struct valu
 static void reply_different(struct call *c, const struct place *p, const struct value *v,
                             uint64_t count, bool with_values)
 {
-    reply_head(c, hash_live_count(v, c->now_ms, count), with_values);
-    hash_sample(v, count, c->now_ms, random_of(p), with_values ? reply_pair : reply_field,
+    reply_head(c, hash_live_count(v, call_due_ms(c), count), with_values);
+    hash_sample(v, count, call_due_ms(c), random_of(p), with_values ? reply_pair : reply_field,
                 &c->reply);
 }
 

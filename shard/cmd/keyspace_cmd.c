@@ -1,6 +1,7 @@
 /* Commands on whole databases: DBSIZE, FLUSHALL, FLUSHDB, SWAPDB. Each shard does its part. */
 #include "proto/number.h"
 #include "shard/db.h"
+#include "shard/journal.h"
 
 /* Expired keys that were not removed yet are counted, as in Redis. */
 static void dbsize_run(struct call *c)
@@ -21,12 +22,22 @@ static bool read_flush_options(struct call *c, bool *lazy)
     return false;
 }
 
+/* One part speaks for all, whether or not it had a key of its own. */
+static void journal_whole(struct call *c)
+{
+    if (c->shard->index == 0)
+        call_journal(c, c->shard, c->argv, c->argc);
+    else
+        call_journal_nothing(c);
+}
+
 /* Clients that cache are told once all shards have done their part. As in Redis they forget
  * everything, of whatever database. */
 static void note_flush(struct call *c)
 {
     track_forget_all(c->shard);
     c->flushed = true;
+    journal_whole(c);
 }
 
 static void flushdb_run(struct call *c)
@@ -70,8 +81,10 @@ static void swapdb_run(struct call *c)
         return;
     }
 
-    if (first != second)
-        db_swap(c->shard, (uint32_t)first, (uint32_t)second);
+    if (first == second)
+        return;
+    db_swap(c->shard, (uint32_t)first, (uint32_t)second);
+    journal_whole(c);
 }
 
 const struct command keyspace_commands[] = {

@@ -1,6 +1,7 @@
 /* Commands on one list: LPUSH, RPUSH, LPUSHX, RPUSHX, LPOP, RPOP, LLEN, LRANGE, LINDEX, LSET,
  * LINSERT, LREM, LTRIM, LPOS. */
 #include "shard/cmd/list_cmd.h"
+#include "shard/cmd/told.h"
 
 #include "proto/mem.h"
 #include "proto/number.h"
@@ -171,6 +172,16 @@ void list_reply_range(struct call *c, const struct value *v, uint64_t index, uin
         list_cursor_next(&cursor);
     }
     list_cursor_stop(&cursor);
+}
+
+void list_tell_pop(struct call *c, const struct place *p, enum list_end end, uint64_t count)
+{
+    char text[NUMBER_INTEGER_SIZE_MAX];
+    struct slice pop = end == LIST_HEAD ? SLICE("LPOP") : SLICE("RPOP");
+    if (count == 1)
+        told(c, p, pop, p->key);
+    else
+        told(c, p, pop, p->key, told_number(text, (int64_t)count));
 }
 
 void list_pop(struct call *c, struct place *p, enum list_end end)

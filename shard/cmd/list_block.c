@@ -4,6 +4,7 @@
  * Each is its sister that does not wait, with the wait in place of the null. A repeated run does
  * what the first one does. */
 #include "shard/cmd/list_cmd.h"
+#include "shard/cmd/told.h"
 
 /* Popping from one of several. */
 
@@ -54,6 +55,7 @@ static void pop_or_wait(struct call *c, enum list_end end)
     reply_array(&c->reply, 2);
     reply_bulk(&c->reply, c->argv[arg]);
     list_pop(c, &p, end);
+    list_tell_pop(c, &p, end, 1);
 }
 
 static void blpop(struct call *c)
@@ -95,31 +97,47 @@ static void wait_for_source(struct call *c, int64_t timeout_ms)
         reply_null(&c->reply);
 }
 
-static void move_or_wait(struct call *c, struct list_move m, int64_t timeout_ms)
+/* True where an element was moved. */
+static bool move_or_wait(struct call *c, struct list_move m, int64_t timeout_ms)
 {
     struct place p;
     uint32_t arg;
     if (!find_list(c, 1, 1, &p, &arg))
-        return;
-    if (p.entry)
-        list_move(c, &p, m);
-    else
+        return false;
+    if (!p.entry) {
         wait_for_source(c, timeout_ms);
+        return false;
+    }
+    list_move(c, &p, m);
+    return !c->reply.errors;
+}
+
+/* By the sister's name, with as many of the arguments. */
+static void tell_move(struct call *c, struct slice name, uint32_t args)
+{
+    struct slice words[5] = {name};
+    for (uint32_t i = 1; i <= args; i++)
+        words[i] = c->argv[i];
+    call_journal(c, NULL, words, 1 + args);
 }
 
 static void blmove(struct call *c)
 {
     struct list_move m;
     int64_t timeout_ms;
-    if (list_move_read(c, &m) && call_arg_timeout(c, 5, &timeout_ms))
-        move_or_wait(c, m, timeout_ms);
+    if (!list_move_read(c, &m) || !call_arg_timeout(c, 5, &timeout_ms))
+        return;
+    if (move_or_wait(c, m, timeout_ms))
+        tell_move(c, SLICE("LMOVE"), 4);
 }
 
 static void brpoplpush(struct call *c)
 {
     int64_t timeout_ms;
-    if (call_arg_timeout(c, 3, &timeout_ms))
-        move_or_wait(c, (struct list_move){LIST_TAIL, LIST_HEAD}, timeout_ms);
+    if (!call_arg_timeout(c, 3, &timeout_ms))
+        return;
+    if (move_or_wait(c, (struct list_move){LIST_TAIL, LIST_HEAD}, timeout_ms))
+        tell_move(c, SLICE("RPOPLPUSH"), 2);
 }
 
 #define KEYS_POP                                                                  \

@@ -31,6 +31,8 @@ bool list_arg_end(struct call *c, uint32_t arg, enum list_end *end);
 /* Replies with an array of `count` elements, the first being the one at `index`. */
 void list_reply_range(struct call *c, const struct value *v, uint64_t index, uint64_t count,
                       bool backward);
+/* Tells the journal of a pop by a command that is not LPOP or RPOP. */
+void list_tell_pop(struct call *c, const struct place *p, enum list_end end, uint64_t count);
 /* Pops one element and replies with it. */
 void list_pop(struct call *c, struct place *p, enum list_end end);
 /* Pops up to `count` elements (at least 1) and replies with an array of them. */

@@ -129,7 +129,10 @@ void list_mpop(struct call *c, uint32_t arg, struct place *p, const struct list_
 {
     reply_array(&c->reply, 2);
     reply_bulk(&c->reply, c->argv[arg]);
-    list_pop_many(c, p, m->end, (uint64_t)m->count);
+    struct value v = db_value(p, TYPE_LIST);
+    uint64_t length = list_count(&v), count = (uint64_t)m->count;
+    list_pop_many(c, p, m->end, count);
+    list_tell_pop(c, p, m->end, count < length ? count : length);
 }
 
 static void lmpop(struct call *c)

@@ -2,6 +2,8 @@
  * SMOVE between two. */
 #include "shard/cmd/scan_options.h"
 #include "shard/cmd/set_cmd.h"
+#include "shard/cmd/told.h"
+#include "shard/snapshot.h"
 
 /* Up to so many members of a listpack are popped one by one, each for a walk and a move; for more,
  * the rest is written anew. */
@@ -121,12 +123,33 @@ static void smembers_run(struct call *c)
     set_reply_members(&c->reply, &v);
 }
 
-/* Removes one member and replies with it. */
-static void pop_one(struct call *c, struct value *v, const struct value_random *random)
+/* What was popped is replied and told as removed. */
+struct popping {
+    struct reply *reply;
+    struct told_list removed;
+};
+
+static void popping_start(struct popping *pop, struct call *c, const struct place *p,
+                          uint64_t count)
+{
+    pop->reply = &c->reply;
+    told_list_start(&pop->removed, c, p, SLICE("SREM"), count);
+}
+
+static void take_popped(void *context, const struct set_member *m)
+{
+    struct popping *pop = context;
+    char scratch[NUMBER_INTEGER_SIZE_MAX];
+    set_reply_member(pop->reply, m);
+    told_list_add(&pop->removed, set_member_text(m, scratch));
+}
+
+static void pop_one(struct call *c, struct value *v, const struct value_random *random,
+                    struct popping *pop)
 {
     struct set_member m;
     set_random(v, random, &m);
-    set_reply_member(&c->reply, &m);
+    take_popped(pop, &m);
     set_remove_at(v, c->keyspace, &m);
 }
 
@@ -136,15 +159,18 @@ static void pop_some(struct call *c, struct place *p, uint64_t count)
     struct value v = db_value(p, TYPE_SET);
     struct value_random random = random_of(p);
     uint64_t left = set_count(&v) - count;
+    struct popping pop;
+    popping_start(&pop, c, p, count);
     bool each = v.encoding == ENC_LISTPACK ? count <= POP_EACH_MAX
                                            : left > count / POP_SPLIT_RATIO;
     if (each) {
         for (uint64_t i = 0; i < count; i++)
-            pop_one(c, &v, &random);
+            pop_one(c, &v, &random, &pop);
     } else {
         struct value rest = set_ops.create(c->keyspace);
-        set_split(&v, c->keyspace, count, &random, &rest, reply_member, &c->reply);
-        value_free(&v);
+        set_split(&v, c->keyspace, count, &random, &rest, take_popped, &pop);
+        if (!snapshot_adopt(p->shard, &v))
+            value_free(&v);
         v = rest;
     }
     db_keep(p, &v);
@@ -171,6 +197,7 @@ static void pop_count(struct call *c)
     } else {
         set_reply_members(&c->reply, &v);
         db_delete(&p);
+        told_gone(c, &p);
     }
     db_changed(c, &p);
     db_notify_taken(&p, NOTIFY_SET, "spop");
@@ -196,7 +223,9 @@ static void spop_run(struct call *c)
 
     struct value v = db_value(&p, TYPE_SET);
     struct value_random random = random_of(&p);
-    pop_one(c, &v, &random);
+    struct popping pop;
+    popping_start(&pop, c, &p, 1);
+    pop_one(c, &v, &random, &pop);
     db_keep(&p, &v);
     db_changed(c, &p);
     db_notify_taken(&p, NOTIFY_SET, "spop");

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 #include "proto/mem.h"
-#include "shard/db.h"
+#include "shard/cmd/told.h"
 #include "shard/type/hash.h"
 #include "shard/type/list.h"
 #include "shard/type/set.h"
@@ -148,7 +148,7 @@ static bool find_by_pattern(struct call *c, const struct pattern *p, struct slic
     if (found && p->field.size) {
         struct value v = db_value(&place, TYPE_HASH);
         struct hash_pair pair;
-        found = hash_get(&v, c->keyspace, p->field, c->now_ms, &pair);
+        found = hash_get(&v, c->keyspace, p->field, call_due_ms(c), &pair);
         if (found)
             take(context, pair.value);
     } else if (found) {
@@ -389,6 +389,26 @@ static void take_element(void *context, struct slice value)
     list_push(&s->list, s->options, LIST_TAIL, &value, 1);
 }
 
+/* By what it came to, not by its own words: elements that compare alike keep the order that they
+ * had in the collection, and a set has none. */
+static void tell_stored(struct call *c, const struct place *to, const struct value *list)
+{
+    if (!journal_is_on(c))
+        return;
+    if (to->entry)
+        told_gone(c, to);
+    struct told_list elements;
+    told_list_start(&elements, c, to, SLICE("RPUSH"), value_count(list));
+    if (value_count(list) == 0)
+        return;
+    char scratch[NUMBER_INTEGER_SIZE_MAX];
+    struct list_cursor at;
+    list_cursor_start(&at, list, 0, false);
+    for (; !list_cursor_ended(&at); list_cursor_next(&at))
+        told_list_add(&elements, list_cursor_text(&at, scratch));
+    list_cursor_stop(&at);
+}
+
 static void store_items(struct call *c, const struct items *items, const struct options *o,
                         struct run run)
 {
@@ -404,6 +424,8 @@ static void store_items(struct call *c, const struct items *items, const struct 
     uint64_t count = value_count(&s.list);
     struct place to = db_find(c, o->store, DB_WRITE);
     bool changed = count || to.entry;
+    if (changed)
+        tell_stored(c, &to, &s.list);
     if (count) {
         db_put_value(&to, s.list, DB_NO_EXPIRY);
     } else {

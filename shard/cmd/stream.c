@@ -4,7 +4,7 @@
 #include "shard/cmd/stream_cmd.h"
 
 #include "proto/mem.h"
-#include "shard/db.h"
+#include "shard/cmd/told.h"
 
 /* Approximate trimming visits the messages of so many nodes unless told otherwise, ... */
 #define TRIM_NODES_MAX 100
@@ -187,6 +187,30 @@ static bool choose_id(struct call *c, struct stream_id last, struct add_args *a)
     return false;
 }
 
+/* Trimming is told by what it has left: in nodes of another size "about so many" would leave
+ * others. */
+static void tell_add(struct call *c, const struct place *p, const struct stream *s,
+                     const struct add_args *a, bool trimmed)
+{
+    if (!journal_is_on(c) || (a->source == ID_GIVEN && !a->trims))
+        return;
+    char length[NUMBER_INTEGER_SIZE_MAX], id[STREAM_ID_SIZE_MAX];
+    struct journal_writing w;
+    call_journal_nothing(c);
+    journal_start(&w, p->shard, c->db, 3 + 3 * trimmed + c->argc - a->first_field);
+    journal_word(&w, SLICE("XADD"));
+    journal_word(&w, p->key);
+    if (trimmed) {
+        journal_word(&w, SLICE("MAXLEN"));
+        journal_word(&w, SLICE("="));
+        journal_word(&w, told_number(length, (int64_t)s->length));
+    }
+    journal_word(&w, (struct slice){id, stream_id_format(id, a->id)});
+    for (uint32_t i = a->first_field; i < c->argc; i++)
+        journal_word(&w, c->argv[i]);
+    journal_end(&w);
+}
+
 static void xadd_run(struct call *c)
 {
     struct add_args a;
@@ -212,6 +236,7 @@ static void xadd_run(struct call *c)
     uint64_t trimmed = a.trims ? stream_trim(s, &a.trim) : 0;
     db_keep(&p, &v);
     db_changed(c, &p);
+    tell_add(c, &p, s, &a, trimmed);
     db_notify(&p, NOTIFY_STREAM, "xadd");
     if (trimmed)
         db_notify(&p, NOTIFY_STREAM, "xtrim");
@@ -237,8 +262,11 @@ static void xtrim_run(struct call *c)
         struct value v = db_value(&p, TYPE_STREAM);
         removed = stream_trim(stream_of(&v), &a.trim);
         if (removed) {
+            char length[NUMBER_INTEGER_SIZE_MAX];
             db_keep(&p, &v);
             db_changed(c, &p);
+            told(c, &p, SLICE("XTRIM"), p.key, SLICE("MAXLEN"), SLICE("="),
+                 told_number(length, (int64_t)stream_of(&v)->length));
             db_notify(&p, NOTIFY_STREAM, "xtrim");
         }
     }
@@ -376,7 +404,7 @@ static void xdelex_run(struct call *c)
     }
     for (uint32_t i = 0; i < a.id_count; i++)
         reply_integer(&c->reply,
-                      p.entry ? stream_delete_as(stream_of(&v), ids[i], a.references) : -1);
+                      p.entry ? stream_delete_as(c, &p, stream_of(&v), ids[i], a.references) : -1);
     mem_free(ids);
     /* A message or an entry of a PEL has gone. */
     if (p.entry && (stream_of(&v)->length != length ||

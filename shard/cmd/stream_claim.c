@@ -165,8 +165,10 @@ static void reply_claimed(struct call *c, const struct stream *s, struct stream_
 
 /* Gives a pending message to the consumer and replies with it. */
 static void claim(struct call *c, struct group_place *g, struct stream_nack *nack,
-                  struct stream_consumer *consumer, struct stream_id id, const struct claim_args *a)
+                  struct stream_consumer *consumer, struct stream_id id, const struct claim_args *a,
+                  struct group_claims *claims)
 {
+    stream_pel_touch(g->group, nack, id);
     stream_pel_move(g->group, nack, id, consumer);
     nack->delivered_ms = a->delivered_ms;
     if (a->deliveries >= 0)
@@ -175,6 +177,7 @@ static void claim(struct call *c, struct group_place *g, struct stream_nack *nac
         nack->deliveries++;
     consumer->active_ms = c->now_ms;
     g->changed = true;
+    group_claims_add(claims, id, nack);
     reply_claimed(c, g->stream, id, a);
 }
 
@@ -189,10 +192,12 @@ static bool read_claim_integer(struct call *c, uint32_t arg, const char *option,
     return false;
 }
 
-/* Clients may compute a time by clocks of their own: one that cannot be counts as this moment. */
-static int64_t clamp_time(int64_t time_ms, int64_t now_ms)
+/* Clients may compute a time by clocks of their own: one that cannot be counts as this moment. But
+ * a journal may be loaded by a clock that has been set back. */
+static int64_t clamp_time(const struct call *c, int64_t time_ms)
 {
-    return time_ms < 0 || time_ms > now_ms ? now_ms : time_ms;
+    bool ahead = time_ms > c->now_ms && !c->keyspace->options.loading;
+    return time_ms < 0 || ahead ? c->now_ms : time_ms;
 }
 
 /* Reads the option at *i and moves *i to its last argument; false having replied. */
@@ -215,13 +220,13 @@ static bool read_claim_option(struct call *c, uint32_t *i, struct claim_args *a)
             return false;
         if (__builtin_sub_overflow(c->now_ms, ms, &ms))
             ms = c->now_ms;
-        a->delivered_ms = clamp_time(ms, c->now_ms);
+        a->delivered_ms = clamp_time(c, ms);
         return true;
     }
     if (operand && call_arg_is(c, at, "TIME")) {
         if (!read_claim_integer(c, at + 1, "TIME", &ms))
             return false;
-        a->delivered_ms = clamp_time(ms, c->now_ms);
+        a->delivered_ms = clamp_time(c, ms);
         return true;
     }
     if (operand && call_arg_is(c, at, "RETRYCOUNT"))
@@ -252,11 +257,13 @@ static bool read_claim(struct call *c, struct claim_args *a, struct stream_ids *
 
 /* Claims a message if it can be; false, without a reply, where it cannot. */
 static bool claim_id(struct call *c, struct group_place *g, struct stream_consumer *consumer,
-                     struct stream_id id, const struct claim_args *a)
+                     struct stream_id id, const struct claim_args *a, struct group_claims *claims)
 {
     if (!stream_find(g->stream, id)) {
-        if (stream_pel_ack(g->group, id))
+        if (stream_pel_ack(g->group, id)) {
+            stream_tell_acked(c, &g->place, c->argv[2], id);
             g->changed = true;
+        }
         return false;
     }
     struct stream_nack *nack = stream_pel_find(&g->group->pel, id);
@@ -266,7 +273,7 @@ static bool claim_id(struct call *c, struct group_place *g, struct stream_consum
         nack = stream_pel_deliver(g->group, consumer, id, c->now_ms);
     else if (a->idle_ms && idle_of(nack, c->now_ms) < a->idle_ms)
         return false;
-    claim(c, g, nack, consumer, id, a);
+    claim(c, g, nack, consumer, id, a, claims);
     return true;
 }
 
@@ -281,13 +288,17 @@ static void xclaim(struct call *c)
 
     if (stream_id_compare(a.last_id, g.group->last_id) > 0) {
         g.group->last_id = a.last_id;
+        group_place_tell_read(c, &g);
         g.changed = true;
     }
     struct stream_consumer *consumer = group_place_consumer(c, &g, c->argv[3]);
+    struct group_claims claims;
+    group_claims_start(&claims, c, &g, consumer);
     size_t start = stream_array_begin(&c->reply), count = 0;
     for (uint32_t i = 0; i < ids.count; i++)
-        count += claim_id(c, &g, consumer, ids.ids[i], &a);
+        count += claim_id(c, &g, consumer, ids.ids[i], &a, &claims);
     stream_array_end(&c->reply, start, count);
+    group_claims_end(&claims);
     stream_ids_deinit(&ids);
     group_place_keep(c, &g);
 }
@@ -328,6 +339,7 @@ struct autoclaim {
     bool ended;
     uint64_t claimed, gone;
     struct reply gone_ids; /* those that are deleted from the stream */
+    struct group_claims claims;
 };
 
 /* Claims from w->next on, `count` at most. The messages claimed go to the reply. */
@@ -346,12 +358,13 @@ static void claim_walk(struct call *c, struct group_place *g, struct stream_cons
         w->ended = !stream_id_increment(&w->next);
         if (!stream_find(g->stream, id)) {
             stream_pel_ack(g->group, id);
+            stream_tell_acked(c, &g->place, c->argv[2], id);
             stream_reply_id(&w->gone_ids, id);
             g->changed = true;
             w->gone++;
             count--;
         } else if (!a->idle_ms || idle_of(nack, c->now_ms) >= a->idle_ms) {
-            claim(c, g, nack, consumer, id, a);
+            claim(c, g, nack, consumer, id, a, &w->claims);
             w->claimed++;
             count--;
         }
@@ -381,7 +394,9 @@ static void xautoclaim(struct call *c)
     struct buf *out = c->reply.out;
     c->reply.out = &claimed;
     struct stream_consumer *consumer = group_place_consumer(c, &g, c->argv[3]);
+    group_claims_start(&w.claims, c, &g, consumer);
     claim_walk(c, &g, consumer, &a, count, &w);
+    group_claims_end(&w.claims);
     c->reply.out = out;
 
     reply_array(&c->reply, 3);

@@ -1,6 +1,7 @@
 /* What the commands on streams share: see stream_cmd.h. */
 #include "shard/cmd/stream_cmd.h"
 
+#include "shard/cmd/told.h"
 #include "shard/type/stream_group.h"
 
 /* Bytes left for the header of an array whose count is not known yet: it fits up to 9 elements,
@@ -89,13 +90,37 @@ bool stream_args_delete(struct call *c, uint32_t from, struct stream_delete_args
     return a->id_count != 0;
 }
 
-int stream_delete_as(struct stream *s, struct stream_id id, enum stream_references references)
+void stream_tell_acked(struct call *c, const struct place *p, struct slice group,
+                       struct stream_id id)
 {
-    if (references == STREAM_REFERENCES_DELETE)
+    char text[STREAM_ID_SIZE_MAX];
+    told(c, p, SLICE("XACK"), p->key, group, (struct slice){text, stream_id_format(text, id)});
+}
+
+static void tell_forgotten(struct call *c, const struct place *p, const struct stream *s,
+                           struct stream_id id)
+{
+    if (!journal_is_on(c))
+        return;
+    for (struct stream_group *g = NULL; (g = stream_group_next(s, g));)
+        if (stream_pel_find(&g->pel, id))
+            stream_tell_acked(c, p, stream_group_name(g), id);
+}
+
+int stream_delete_as(struct call *c, const struct place *p, struct stream *s, struct stream_id id,
+                     enum stream_references references)
+{
+    if (references == STREAM_REFERENCES_DELETE) {
+        tell_forgotten(c, p, s, id);
         stream_forget_id(s, id);
-    else if (references == STREAM_REFERENCES_ACKED && !stream_acked_by_all(s, id))
+    } else if (references == STREAM_REFERENCES_ACKED && !stream_acked_by_all(s, id)) {
         return stream_find(s, id) ? 2 : -1;
-    return stream_delete(s, id) ? 1 : -1;
+    }
+    if (!stream_delete(s, id))
+        return -1;
+    char text[STREAM_ID_SIZE_MAX];
+    told(c, p, SLICE("XDEL"), p->key, (struct slice){text, stream_id_format(text, id)});
+    return 1;
 }
 
 /* --- Replies --- */

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "shard/call.h"
+#include "shard/db.h"
 #include "shard/type/stream.h"
 
 /* Argument `arg` as a full id, or milliseconds alone with `missing_seq`. False, having replied
@@ -27,8 +28,13 @@ struct stream_delete_args {
 
 /* Reads them from argument `from` to the end, but for the ids themselves. False having replied. */
 bool stream_args_delete(struct call *c, uint32_t from, struct stream_delete_args *a);
-/* Deletes the message as told: 1, or -1 where there is none, or 2 where it stays. */
-int stream_delete_as(struct stream *s, struct stream_id id, enum stream_references references);
+/* Deletes the message of the stream at the place as asked, and tells the journal: 1, or -1 where
+ * there is none, or 2 where it stays. */
+int stream_delete_as(struct call *c, const struct place *p, struct stream *s, struct stream_id id,
+                     enum stream_references references);
+/* Tells the journal that a message is not pending any more in a group. */
+void stream_tell_acked(struct call *c, const struct place *p, struct slice group,
+                       struct stream_id id);
 
 void stream_reply_id(struct reply *r, struct stream_id id);
 /* The message that the walk has just given: [id, [field, value, ...]]. */

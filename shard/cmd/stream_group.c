@@ -7,6 +7,7 @@
 #include <assert.h>
 
 #include "proto/mem.h"
+#include "shard/cmd/told.h"
 
 /* --- Shared: see the header --- */
 
@@ -46,6 +47,8 @@ struct stream_consumer *group_place_consumer(struct call *c, struct group_place 
     if (!consumer) {
         consumer = stream_consumer_create(g->group, name, c->now_ms);
         g->changed = true;
+        told(c, &g->place, SLICE("XGROUP"), SLICE("CREATECONSUMER"), g->place.key,
+             stream_group_name(g->group), name);
         db_notify(&g->place, NOTIFY_STREAM, "xgroup-createconsumer");
     }
     consumer->seen_ms = c->now_ms;
@@ -58,6 +61,63 @@ void group_place_keep(struct call *c, struct group_place *g)
         return;
     db_keep(&g->place, &g->value);
     db_changed_quietly(c, &g->place);
+}
+
+void group_place_tell_read(struct call *c, const struct group_place *g)
+{
+    char id[STREAM_ID_SIZE_MAX], count[NUMBER_INTEGER_SIZE_MAX];
+    told(c, &g->place, SLICE("XGROUP"), SLICE("SETID"), g->place.key, stream_group_name(g->group),
+         (struct slice){id, stream_id_format(id, g->group->last_id)}, SLICE("ENTRIESREAD"),
+         told_number(count, g->group->entries_read));
+}
+
+void group_claims_start(struct group_claims *m, struct call *c, const struct group_place *g,
+                        const struct stream_consumer *consumer)
+{
+    m->call = c;
+    m->at = g;
+    m->consumer = consumer;
+    m->count = 0;
+}
+
+/* A claim says nothing of ids that are gone, makes pending what is not, and leaves the group's last
+ * id alone. */
+void group_claims_end(struct group_claims *m)
+{
+    if (m->count == 0)
+        return;
+    char text[STREAM_ID_SIZE_MAX], time[NUMBER_INTEGER_SIZE_MAX], often[NUMBER_INTEGER_SIZE_MAX];
+    uint64_t deliveries = m->deliveries < INT64_MAX ? m->deliveries : INT64_MAX;
+    struct journal_writing w;
+    call_journal_nothing(m->call);
+    journal_start(&w, m->at->place.shard, m->call->db, 11 + m->count);
+    journal_word(&w, SLICE("XCLAIM"));
+    journal_word(&w, m->at->place.key);
+    journal_word(&w, stream_group_name(m->at->group));
+    journal_word(&w, stream_consumer_name(m->consumer));
+    journal_word(&w, SLICE("0"));
+    for (uint32_t i = 0; i < m->count; i++)
+        journal_word(&w, (struct slice){text, stream_id_format(text, m->ids[i])});
+    journal_word(&w, SLICE("TIME"));
+    journal_word(&w, told_number(time, m->delivered_ms));
+    journal_word(&w, SLICE("RETRYCOUNT"));
+    journal_word(&w, told_number(often, (int64_t)deliveries));
+    journal_word(&w, SLICE("FORCE"));
+    journal_word(&w, SLICE("JUSTID"));
+    journal_end(&w);
+    m->count = 0;
+}
+
+void group_claims_add(struct group_claims *m, struct stream_id id, const struct stream_nack *n)
+{
+    if (!journal_is_on(m->call))
+        return;
+    if (m->count == GROUP_CLAIMS_MAX || m->delivered_ms != n->delivered_ms ||
+        m->deliveries != n->deliveries)
+        group_claims_end(m);
+    m->delivered_ms = n->delivered_ms;
+    m->deliveries = n->deliveries;
+    m->ids[m->count++] = id;
 }
 
 void stream_error_no_group(struct call *c, struct slice group, struct slice key)
@@ -328,13 +388,14 @@ static void xack(struct call *c)
 #define ACKDEL_KEPT 2
 
 /* Where the message was deleted before, the answer is the same as if it were now. */
-static int ack_and_delete(struct group_place *g, struct stream_id id,
+static int ack_and_delete(struct call *c, struct group_place *g, struct stream_id id,
                           enum stream_references references)
 {
     if (!stream_pel_ack(g->group, id))
         return ACKDEL_NOT_PENDING;
     g->changed = true;
-    int deleted = stream_delete_as(g->stream, id, references);
+    stream_tell_acked(c, &g->place, stream_group_name(g->group), id);
+    int deleted = stream_delete_as(c, &g->place, g->stream, id, references);
     return deleted == ACKDEL_KEPT ? ACKDEL_KEPT : ACKDEL_DELETED;
 }
 
@@ -352,7 +413,7 @@ static void xackdel(struct call *c)
     uint64_t length = g.group ? g.stream->length : 0;
     reply_array(&c->reply, ids.count);
     for (uint32_t i = 0; i < ids.count; i++)
-        reply_integer(&c->reply, g.group ? ack_and_delete(&g, ids.ids[i], a.references)
+        reply_integer(&c->reply, g.group ? ack_and_delete(c, &g, ids.ids[i], a.references)
                                          : ACKDEL_NOT_PENDING);
     stream_ids_deinit(&ids);
     bool deleted = g.group && g.stream->length != length;

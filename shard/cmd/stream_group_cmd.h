@@ -25,6 +25,26 @@ bool group_place_require(struct call *c, uint32_t key_arg, uint32_t group_arg, e
 /* The consumer, which is created if need be, and has been seen now. */
 struct stream_consumer *group_place_consumer(struct call *c, struct group_place *g,
                                              struct slice name);
+/* Messages that have become pending for a consumer, or were delivered to it again, are told to the
+ * journal as claims, several in one where they can be. Nothing else is told of them meanwhile. */
+#define GROUP_CLAIMS_MAX 64
+
+struct group_claims {
+    struct call *call;
+    const struct group_place *at;
+    const struct stream_consumer *consumer;
+    int64_t delivered_ms; /* of those gathered */
+    uint64_t deliveries;
+    uint32_t count;
+    struct stream_id ids[GROUP_CLAIMS_MAX];
+};
+
+void group_claims_start(struct group_claims *m, struct call *c, const struct group_place *g,
+                        const struct stream_consumer *consumer);
+void group_claims_add(struct group_claims *m, struct stream_id id, const struct stream_nack *n);
+void group_claims_end(struct group_claims *m);
+/* Tells what the group has read: XGROUP SETID. */
+void group_place_tell_read(struct call *c, const struct group_place *g);
 /* Puts the stream back, and says that it changed where `changed`: in a way that concerns nobody who
  * waits, as no message came and no group went. */
 void group_place_keep(struct call *c, struct group_place *g);

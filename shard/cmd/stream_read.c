@@ -231,18 +231,23 @@ static void reply_new(struct call *c, struct group_place *g, struct stream_consu
     struct stream_id id;
     uint32_t pairs;
     uint64_t count = 0;
+    struct group_claims claims;
+    group_claims_start(&claims, c, g, consumer);
     size_t start = stream_array_begin(&c->reply);
     walk_above(&w, g->stream, g->group->last_id);
     while ((!a->count || count < a->count) && stream_walk_next(&w, &id, &pairs)) {
         stream_reply_message(&c->reply, &w, id, pairs);
         stream_group_delivered(g->stream, g->group, id);
         if (!a->noack) {
-            stream_pel_deliver(g->group, consumer, id, c->now_ms);
+            group_claims_add(&claims, id,
+                             stream_pel_deliver(g->group, consumer, id, c->now_ms));
             consumer->active_ms = c->now_ms;
         }
         count++;
     }
     stream_array_end(&c->reply, start, count);
+    group_claims_end(&claims);
+    group_place_tell_read(c, g);
     g->changed = true;
 }
 
@@ -252,6 +257,8 @@ static void reply_history(struct call *c, struct group_place *g, struct stream_c
 {
     struct stream_id id;
     struct stream_nack *nack;
+    struct group_claims claims;
+    group_claims_start(&claims, c, g, consumer);
     uint64_t count = 0;
     size_t start = stream_array_begin(&c->reply);
     bool more = stream_id_increment(&from);
@@ -262,8 +269,10 @@ static void reply_history(struct call *c, struct group_place *g, struct stream_c
         stream_walk_start(&w, g->stream, id, id, false);
         if (stream_walk_next(&w, &found, &pairs)) {
             stream_reply_message(&c->reply, &w, id, pairs);
+            stream_pel_touch(g->group, nack, id);
             nack->delivered_ms = c->now_ms;
             nack->deliveries++;
+            group_claims_add(&claims, id, nack);
             g->changed = true;
         } else {
             reply_array(&c->reply, 2);
@@ -274,6 +283,7 @@ static void reply_history(struct call *c, struct group_place *g, struct stream_c
         from = id;
         more = stream_id_increment(&from);
     }
+    group_claims_end(&claims);
     stream_array_end(&c->reply, start, count);
 }
 

@@ -10,6 +10,7 @@
 #include <xxhash.h>
 
 #include "proto/number.h"
+#include "shard/cmd/told.h"
 
 /* Options. */
 
@@ -201,6 +202,7 @@ static void getdel(struct call *c)
         return;
     db_delete(&p);
     db_changed(c, &p);
+    told_gone(c, &p);
     db_notify(&p, NOTIFY_GENERIC, "del");
 }
 
@@ -223,10 +225,13 @@ static void getex(struct call *c)
     bool persist = o.expiry == OPTION_PERSIST && db_expiry(&p) != DB_NO_EXPIRY;
     if (expires_ms == DB_NO_EXPIRY && !persist)
         return;
-    if (expires_ms != DB_NO_EXPIRY && expires_ms <= c->now_ms)
+    if (expires_ms != DB_NO_EXPIRY && expires_ms <= call_due_ms(c)) {
         db_delete(&p);
-    else
+        told_past(c, &p);
+    } else {
         db_set_expiry(&p, expires_ms);
+        told_expiry(c, &p, expires_ms);
+    }
     db_changed(c, &p);
     db_notify(&p, NOTIFY_GENERIC, !p.entry ? "del" : persist ? "persist" : "expire");
 }
@@ -262,6 +267,8 @@ static void set(struct call *c)
         return;
     if (holds)
         put(c, &p, 2, expires_ms);
+    if (holds && c->argc > 3)
+        told_string(c, &p, c->argv[2], expires_ms);
 
     if (o.get)
         return;
@@ -289,6 +296,7 @@ static void set_expiring(struct call *c, enum string_option option)
 
     struct place p = db_find(c, 1, DB_WRITE);
     put(c, &p, 3, expires_ms);
+    told_string(c, &p, c->argv[3], expires_ms);
 
     reply_ok(&c->reply);
 }
@@ -309,6 +317,7 @@ static void getset(struct call *c)
     if (!reply_string(c, &p))
         return;
     put(c, &p, 2, DB_NO_EXPIRY);
+    told_string(c, &p, c->argv[2], DB_NO_EXPIRY);
 }
 
 /* Whether DELEX's condition holds for the key, which exists. */
@@ -341,6 +350,7 @@ static void delex(struct call *c)
     if (holds) {
         db_delete(&p);
         db_changed(c, &p);
+        told_gone(c, &p);
         db_notify(&p, NOTIFY_GENERIC, "del");
     }
 

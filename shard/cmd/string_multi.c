@@ -5,6 +5,7 @@
 #include "shard/cmd/string_cmd.h"
 
 #include "proto/number.h"
+#include "shard/cmd/told.h"
 
 static void mget(struct call *c)
 {
@@ -53,7 +54,7 @@ static void mset(struct call *c)
 
 /* Writes the pairs of arguments from `first` up to `end`, if the condition (NX: no key exists, XX:
  * all do) holds, and replies whether it did. */
-static void put_pairs_if(struct call *c, uint32_t first, uint32_t end, enum string_option condition,
+static bool put_pairs_if(struct call *c, uint32_t first, uint32_t end, enum string_option condition,
                          int64_t expires_ms)
 {
     bool holds = true;
@@ -65,6 +66,7 @@ static void put_pairs_if(struct call *c, uint32_t first, uint32_t end, enum stri
         put_pair(c, arg, expires_ms);
 
     reply_integer(&c->reply, holds);
+    return holds;
 }
 
 static void msetnx(struct call *c)
@@ -94,7 +96,12 @@ static void msetex(struct call *c)
         !string_expiry_read(c, o.expiry, o.expiry_arg, &expires_ms))
         return;
 
-    put_pairs_if(c, 2, end, o.condition, expires_ms);
+    if (!put_pairs_if(c, 2, end, o.condition, expires_ms))
+        return;
+    for (uint32_t arg = 2; arg < end; arg += 2) {
+        struct place p = {.key = c->argv[arg]};
+        told_string(c, &p, c->argv[arg + 1], expires_ms);
+    }
 }
 
 const struct command string_multi_commands[] = {

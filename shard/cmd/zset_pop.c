@@ -1,5 +1,6 @@
 /* Taking members from the ends of sorted sets: ZPOPMIN, ZPOPMAX, ZMPOP, and BZPOPMIN, BZPOPMAX,
  * BZMPOP, which wait for a member where there is none. */
+#include "shard/cmd/told.h"
 #include "shard/cmd/zset_result.h"
 
 /* What the reply has around the members. */
@@ -60,6 +61,9 @@ static void pop_members(struct call *c, struct place *p, const struct pop *pop)
     zset_remove_ranks(&v, c->keyspace, first, first + count);
     db_keep(p, &v);
     db_changed(c, p);
+    char text[NUMBER_INTEGER_SIZE_MAX];
+    told(c, p, pop->max ? SLICE("ZPOPMAX") : SLICE("ZPOPMIN"), p->key,
+         told_number(text, (int64_t)count));
     db_notify_taken(p, NOTIFY_ZSET, pop->max ? "zpopmax" : "zpopmin");
 }
 

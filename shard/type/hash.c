@@ -216,10 +216,11 @@ static int64_t next_due_ms(const struct value *v)
     return hash_is_packed(v) ? packed_due_ms(v) : ((struct fields *)v->data)->due_ms;
 }
 
-static uint64_t remove_due(struct value *v, int64_t now_ms, uint64_t max)
+static uint64_t remove_due(struct value *v, int64_t now_ms, uint64_t max,
+                           const struct value_gone *gone)
 {
-    return hash_is_packed(v) ? packed_remove_due(v, now_ms, max)
-                             : fields_remove_due(v->data, now_ms, max);
+    return hash_is_packed(v) ? packed_remove_due(v, now_ms, max, gone)
+                             : fields_remove_due(v->data, now_ms, max, gone);
 }
 
 const struct value_ops hash_ops = {

@@ -85,5 +85,9 @@ void hash_random_end(struct hash_random *r);
 void hash_sample(const struct value *v, uint64_t count, int64_t now_ms, struct value_random random,
                  void (*visit)(void *context, const struct hash_pair *pair), void *context);
 
+/* Of ENC_LISTPACK_EX: a new listpack of field, value, expiry (0: none), the earliest first and
+ * those without one last. That order is what RDB files promise. */
+unsigned char *hash_listpack_by_expiry(const struct value *v);
+
 /* For tests: aborts on a broken invariant. */
 void hash_check(const struct value *v, const struct keyspace *k);

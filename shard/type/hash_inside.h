@@ -1,5 +1,5 @@
-/* The insides of hash.h: what hash.c, hash_packed.c, hash_table.c and hash_random.c share. No one
- * else includes this.
+/* The insides of hash.h: what hash.c, hash_packed.c, hash_table.c and hash_random.c share. Of
+ * others view*.c alone include this.
  *
  * hash.c decides between the encodings and changes one to another; the packed_ and fields_
  * functions each know one of them. Both take a field for absent once its time has come. */
@@ -8,6 +8,8 @@
 #include "shard/type/hash.h"
 #include "shard/type/listpack.h"
 #include "shard/type/table.h"
+
+struct view;
 
 typedef void hash_visit(void *context, const struct hash_pair *pair);
 
@@ -49,7 +51,8 @@ bool packed_set(struct value *v, struct slice field, struct slice value, int64_t
                 int64_t now_ms);
 bool packed_set_expiry(struct value *v, struct slice field, int64_t expires_ms, int64_t now_ms);
 bool packed_remove(struct value *v, struct slice field, int64_t now_ms);
-uint64_t packed_remove_due(struct value *v, int64_t now_ms, uint64_t max);
+uint64_t packed_remove_due(struct value *v, int64_t now_ms, uint64_t max,
+                           const struct value_gone *gone);
 /* Visits the fields that have not expired. */
 void packed_each(const struct value *v, int64_t now_ms, hash_visit *visit, void *context);
 /* From ENC_LISTPACK to ENC_LISTPACK_EX. */
@@ -69,6 +72,7 @@ struct fields {
     int64_t due_ms;        /* no field's time comes before; HASH_NO_EXPIRY: none has one */
     uint64_t due_position; /* how far fields_remove_due is in its round; 0: at its start */
     int64_t round_due_ms;  /* the earliest expiry met in the round or set since it began */
+    struct view *view;     /* open on it, or NULL */
 };
 
 struct field_item;
@@ -86,7 +90,8 @@ bool fields_set(struct fields *f, struct slice field, struct slice value, int64_
 bool fields_set_expiry(struct fields *f, struct slice field, int64_t expires_ms, int64_t now_ms);
 bool fields_remove(struct fields *f, struct slice field, int64_t now_ms);
 /* Looks at no more than about `max` buckets, and goes on from there the next time. */
-uint64_t fields_remove_due(struct fields *f, int64_t now_ms, uint64_t max);
+uint64_t fields_remove_due(struct fields *f, int64_t now_ms, uint64_t max,
+                           const struct value_gone *gone);
 /* As hash_live_count. */
 uint64_t fields_count_live(const struct fields *f, int64_t now_ms, uint64_t max);
 uint64_t fields_scan(const struct fields *f, uint64_t position, uint64_t count, int64_t now_ms,

@@ -7,6 +7,7 @@
 #include "shard/type/hash_inside.h"
 
 #include <assert.h>
+#include <stdlib.h>
 
 #include "proto/mem.h"
 
@@ -169,7 +170,8 @@ bool packed_remove(struct value *v, struct slice field, int64_t now_ms)
     return true;
 }
 
-uint64_t packed_remove_due(struct value *v, int64_t now_ms, uint64_t max)
+uint64_t packed_remove_due(struct value *v, int64_t now_ms, uint64_t max,
+                           const struct value_gone *gone)
 {
     struct packed_expiring *e = expiring(v);
     if (!e || e->due_ms >= now_ms)
@@ -180,6 +182,8 @@ uint64_t packed_remove_due(struct value *v, int64_t now_ms, uint64_t max)
     for (uint32_t at = listpack_first(e->lp); at != LISTPACK_NONE;) {
         uint32_t next = packed_read(v, at, &pair);
         if (pair.expires_ms < now_ms && removed < max) {
+            if (gone)
+                gone->visit(gone->context, pair.field);
             at = listpack_delete(&e->lp, at, packed_width(v));
             removed++;
             continue;
@@ -200,6 +204,44 @@ void packed_each(const struct value *v, int64_t now_ms, hash_visit *visit, void 
         if (pair.expires_ms >= now_ms)
             visit(context, &pair);
     }
+}
+
+/* --- By expiry --- */
+
+struct dated {
+    int64_t expires_ms;
+    uint32_t at;
+};
+
+static int compare_dated(const void *left, const void *right)
+{
+    const struct dated *a = left, *b = right;
+    if (a->expires_ms != b->expires_ms)
+        return a->expires_ms < b->expires_ms ? -1 : 1;
+    return (a->at > b->at) - (a->at < b->at);
+}
+
+unsigned char *hash_listpack_by_expiry(const struct value *v)
+{
+    assert(v->encoding == ENC_LISTPACK_EX);
+    const unsigned char *lp = packed_bytes(v);
+    uint32_t count = 0;
+    struct dated *all = mem_alloc(listpack_count(lp) / 3 * sizeof(*all) + 1);
+    struct hash_pair pair;
+    for (uint32_t at = listpack_first(lp), next; at != LISTPACK_NONE; at = next) {
+        next = packed_read(v, at, &pair);
+        all[count++] = (struct dated){pair.expires_ms, at};
+    }
+    qsort(all, count, sizeof(*all), compare_dated);
+    unsigned char *sorted = listpack_create(listpack_size(lp));
+    for (uint32_t i = 0; i < count; i++) {
+        packed_read(v, all[i].at, &pair);
+        listpack_append(&sorted, pair.field);
+        listpack_append(&sorted, pair.value);
+        listpack_append_integer(&sorted, expiry_held(pair.expires_ms));
+    }
+    mem_free(all);
+    return sorted;
 }
 
 /* --- Whole values --- */

@@ -16,6 +16,7 @@
 #include <assert.h>
 
 #include "proto/mem.h"
+#include "shard/type/view_hook.h"
 
 #define ITEM_EXPIRES 1u
 #define ITEM_WIDE_FIELD 2u
@@ -227,6 +228,13 @@ bool fields_get(const struct fields *f, struct slice field, int64_t now_ms,
     return true;
 }
 
+/* Before the fields of this hash change. */
+static inline void note_change(const struct fields *f, uint64_t hash)
+{
+    if (__builtin_expect(f->view != NULL, 0))
+        view_note_hash(f->view, hash);
+}
+
 /* A field now has an expiry, HASH_NO_EXPIRY where it has none or has gone. */
 static void note_expiry(struct fields *f, int64_t before_ms, int64_t after_ms)
 {
@@ -277,6 +285,7 @@ bool fields_set(struct fields *f, struct slice field, struct slice value, int64_
     bool live = old && before_ms >= now_ms;
     if (expires_ms == HASH_KEEP_EXPIRY)
         expires_ms = live ? before_ms : HASH_NO_EXPIRY;
+    note_change(f, hash);
     if (old && before_ms == expires_ms && overwrite(old, value))
         return !live;
 
@@ -306,10 +315,12 @@ static struct field_item *item_reshaped(struct fields *f, struct field_item *old
 
 bool fields_set_expiry(struct fields *f, struct slice field, int64_t expires_ms, int64_t now_ms)
 {
+    uint64_t hash = hash_field(f, field);
     struct table_place at;
-    struct field_item *item = find(f, field, hash_field(f, field), &at);
+    struct field_item *item = find(f, field, hash, &at);
     if (!item || !item_live(item, now_ms))
         return false;
+    note_change(f, hash);
     int64_t before_ms = item_expiry(item);
     if (before_ms != HASH_NO_EXPIRY && expires_ms != HASH_NO_EXPIRY)
         memcpy(item->bytes, &expires_ms, sizeof(expires_ms));
@@ -323,6 +334,7 @@ static void take_out(struct fields *f, struct field_item *item, struct table_pla
                      uint64_t hash)
 {
     int64_t before_ms = item_expiry(item);
+    note_change(f, hash);
     table_remove(&f->table, at, hash);
     item_destroy(f, item);
     note_expiry(f, before_ms, HASH_NO_EXPIRY);
@@ -360,7 +372,7 @@ static void gather(void *context, void *visited, struct table_place at)
         g->f->round_due_ms = expires_ms;
 }
 
-static uint64_t remove_slice(struct fields *f, int64_t now_ms)
+static uint64_t remove_slice(struct fields *f, int64_t now_ms, const struct value_gone *gone)
 {
     struct gathering g;
     g.f = f;
@@ -377,6 +389,8 @@ static uint64_t remove_slice(struct fields *f, int64_t now_ms)
         struct table_place at;
         struct field_item *item = find(f, field, hash, &at);
         assert(item == g.due[i]);
+        if (gone)
+            gone->visit(gone->context, field);
         take_out(f, item, at, hash);
     }
     if (round_ended)
@@ -384,12 +398,13 @@ static uint64_t remove_slice(struct fields *f, int64_t now_ms)
     return g.due_count;
 }
 
-uint64_t fields_remove_due(struct fields *f, int64_t now_ms, uint64_t max)
+uint64_t fields_remove_due(struct fields *f, int64_t now_ms, uint64_t max,
+                           const struct value_gone *gone)
 {
     uint64_t removed = 0;
     for (uint64_t buckets = 0; f->due_ms < now_ms && removed < max && buckets < max;
          buckets += SLICE_BUCKETS)
-        removed += remove_slice(f, now_ms);
+        removed += remove_slice(f, now_ms, gone);
     return removed;
 }
 
@@ -477,6 +492,7 @@ static void free_item(void *context, void *item)
 
 bool fields_free_some(struct fields *f, uint64_t *budget)
 {
+    assert(!f->view);
     uint64_t before = f->table.count;
     table_drain(&f->table, *budget, free_item, f);
     uint64_t freed = before - f->table.count;

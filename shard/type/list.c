@@ -231,6 +231,30 @@ uint64_t list_remove(struct value *v, const struct keyspace_options *o, struct s
     return removed;
 }
 
+/* Loading. */
+
+void list_append_node(struct value *v, const struct keyspace_options *o, unsigned char *lp)
+{
+    struct bound b = bound_of(o);
+    bool within = listpack_size(lp) <= b.size_max && listpack_count(lp) <= b.count_max;
+    if (within && v->encoding == ENC_LISTPACK && listpack_first(v->data) == LISTPACK_NONE) {
+        mem_free(v->data);
+        v->data = lp;
+        return;
+    }
+    if (v->encoding == ENC_LISTPACK)
+        chain(v, o);
+    quicklist_append_listpack(v->data, lp);
+}
+
+void list_append_plain(struct value *v, const struct keyspace_options *o, struct slice value)
+{
+    if (v->encoding == ENC_LISTPACK)
+        chain(v, o);
+    struct quicklist_limits all_large = {.plain_min = 0};
+    quicklist_push(v->data, &all_large, false, value);
+}
+
 /* Reading. */
 
 struct slice list_peek(const struct value *v, enum list_end end, char *scratch)

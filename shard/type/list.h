@@ -36,6 +36,12 @@ void list_delete(struct value *v, const struct keyspace_options *o, uint64_t ind
 uint64_t list_remove(struct value *v, const struct keyspace_options *o, struct slice value,
                      uint64_t max, bool backward);
 
+/* Loading. Makes a listpack that is not empty, which is taken, the last node of the list; it stays
+ * as it is, whatever the limits. A list with one such node within the bound is that listpack. */
+void list_append_node(struct value *v, const struct keyspace_options *o, unsigned char *lp);
+/* Appends an element that has a node of its own. */
+void list_append_plain(struct value *v, const struct keyspace_options *o, struct slice value);
+
 /* The first or last element of a list that is not empty. `scratch` has NUMBER_INTEGER_SIZE_MAX
  * bytes. Good until the list changes. */
 struct slice list_peek(const struct value *v, enum list_end end, char *scratch);

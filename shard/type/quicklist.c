@@ -9,6 +9,7 @@
 #include <liblzf/lzf.h>
 
 #include "proto/mem.h"
+#include "shard/type/view_hook.h"
 
 /* What a small element's encoding may add to its text: an estimate, the same as Redis's, so that
  * nodes end where Redis ends them. */
@@ -64,7 +65,7 @@ static size_t node_held(const struct quicklist_node *n)
     return mem_usable(n) + mem_usable(n->bytes);
 }
 
-static void node_free(struct quicklist_node *n)
+void quicklist_free_node(struct quicklist_node *n)
 {
     mem_free(n->bytes);
     mem_free(n);
@@ -77,9 +78,16 @@ static void link_before(struct quicklist *q, struct quicklist_node *n, struct qu
     n->previous = next ? next->previous : q->last;
     *(n->previous ? &n->previous->next : &q->first) = n;
     *(n->next ? &n->next->previous : &q->last) = n;
+    n->stamp = q->stamp;
     q->node_count++;
     q->count += n->count;
     q->memory += node_held(n);
+}
+
+/* A view has yet to write the node as it is. */
+static bool is_awaited(const struct quicklist *q, const struct quicklist_node *n)
+{
+    return __builtin_expect(q->view != NULL, 0) && n->stamp != q->stamp;
 }
 
 static void remove_node(struct quicklist *q, struct quicklist_node *n)
@@ -89,7 +97,11 @@ static void remove_node(struct quicklist *q, struct quicklist_node *n)
     q->node_count--;
     q->count -= n->count;
     q->memory -= node_held(n);
-    node_free(n);
+    bool awaited = is_awaited(q, n);
+    if (__builtin_expect(q->view != NULL, 0))
+        view_remove_node(q->view, n, n->next, awaited ? n : NULL);
+    if (!awaited)
+        quicklist_free_node(n);
 }
 
 /* Compression. */
@@ -185,9 +197,32 @@ static void settle(struct quicklist *q)
 
 /* Changes of one node. */
 
+struct quicklist_node *quicklist_twin(const struct quicklist_node *n)
+{
+    size_t size = n->size;
+    if (n->compressed)
+        size = sizeof(struct packed) + ((const struct packed *)(const void *)n->bytes)->size;
+    unsigned char *bytes = mem_alloc(size);
+    if (size > 0)
+        memcpy(bytes, n->bytes, size);
+    struct quicklist_node *twin = node_of(bytes, n->size, n->count, n->plain);
+    twin->compressed = n->compressed;
+    return twin;
+}
+
+/* Before the node's elements change. */
+static void keep_for_view(struct quicklist *q, struct quicklist_node *n)
+{
+    if (!is_awaited(q, n))
+        return;
+    view_keep_node(q->view, n, quicklist_twin(n));
+    n->stamp = q->stamp;
+}
+
 static unsigned char **node_open(struct quicklist *q, struct quicklist_node *n)
 {
     assert(!n->plain);
+    keep_for_view(q, n);
     decompress(q, n);
     q->memory -= mem_usable(n->bytes);
     return &n->bytes;
@@ -328,25 +363,18 @@ struct quicklist *quicklist_create(uint32_t depth)
 struct quicklist *quicklist_copy(const struct quicklist *q)
 {
     struct quicklist *copy = quicklist_create(q->depth);
-    for (const struct quicklist_node *n = q->first; n; n = n->next) {
-        size_t size = n->size;
-        if (n->compressed)
-            size = sizeof(struct packed) + ((const struct packed *)(const void *)n->bytes)->size;
-        unsigned char *bytes = mem_alloc(size);
-        memcpy(bytes, n->bytes, size);
-        struct quicklist_node *twin = node_of(bytes, n->size, n->count, n->plain);
-        twin->compressed = n->compressed;
-        link_before(copy, twin, NULL);
-    }
+    for (const struct quicklist_node *n = q->first; n; n = n->next)
+        link_before(copy, quicklist_twin(n), NULL);
     return copy;
 }
 
 bool quicklist_free_some(struct quicklist *q, uint64_t *budget)
 {
+    assert(!q->view);
     while (q->first && *budget > 0) {
         struct quicklist_node *n = q->first;
         q->first = n->next;
-        node_free(n);
+        quicklist_free_node(n);
         *budget -= *budget < 2 ? *budget : 2;
     }
     if (q->first)
@@ -367,6 +395,11 @@ unsigned char *quicklist_into_listpack(struct quicklist *q)
 {
     struct quicklist_node *n = q->first;
     assert(q->node_count == 1 && !n->plain && !n->compressed);
+    if (q->view) {
+        keep_for_view(q, n);
+        view_remove_node(q->view, n, NULL, NULL);
+        view_leave(q->view);
+    }
     unsigned char *lp = n->bytes;
     mem_free(n);
     mem_free(q);
@@ -618,6 +651,13 @@ const unsigned char *quicklist_view(const struct quicklist_node *n, unsigned cha
 {
     *scratch = n->compressed ? unpacked(n) : NULL;
     return n->compressed ? *scratch : n->bytes;
+}
+
+struct slice quicklist_packed(const struct quicklist_node *n)
+{
+    assert(n->compressed);
+    const struct packed *p = (const struct packed *)(const void *)n->bytes;
+    return (struct slice){(const char *)p->bytes, p->size};
 }
 
 /* Checking. */

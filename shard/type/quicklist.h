@@ -19,9 +19,12 @@ struct quicklist_node {
     unsigned char *bytes; /* owned: a listpack or a plain text; where compressed, its packed form */
     size_t size;          /* bytes when not compressed */
     uint32_t count;       /* elements; 1 where plain */
+    uint32_t stamp;       /* see view_hook.h */
     bool plain;
     bool compressed;
 };
+
+struct view;
 
 struct quicklist {
     struct quicklist_node *first, *last;
@@ -29,6 +32,8 @@ struct quicklist {
     uint64_t node_count;
     size_t memory;       /* bytes held, itself included */
     uint32_t depth;
+    uint32_t stamp;    /* of nodes that are new or not those of the view any more */
+    struct view *view; /* open on it, or NULL */
 };
 
 /* What a node may hold. */
@@ -40,6 +45,9 @@ struct quicklist_limits {
 
 struct quicklist *quicklist_create(uint32_t depth);
 struct quicklist *quicklist_copy(const struct quicklist *q);
+/* A copy of one node, in no chain; and how such a node is freed. */
+struct quicklist_node *quicklist_twin(const struct quicklist_node *n);
+void quicklist_free_node(struct quicklist_node *n);
 /* Frees nodes and takes their allocations off *budget until that is used up; true when all is
  * freed, the quicklist too. Until then it can only be freed on. */
 bool quicklist_free_some(struct quicklist *q, uint64_t *budget);
@@ -73,6 +81,8 @@ struct quicklist_node *quicklist_seek(const struct quicklist *q, uint64_t index,
 /* The node's bytes, uncompressed. A compressed node leaves an allocation in *scratch, which the
  * caller frees; of others *scratch is NULL. */
 const unsigned char *quicklist_view(const struct quicklist_node *n, unsigned char **scratch);
+/* What a compressed node holds: one LZF block. */
+struct slice quicklist_packed(const struct quicklist_node *n);
 
 /* For tests: aborts on a broken invariant. */
 void quicklist_check(const struct quicklist *q);

@@ -8,6 +8,7 @@
 #include "shard/type/intset.h"
 #include "shard/type/listpack.h"
 #include "shard/type/set_table.h"
+#include "shard/type/view_hook.h"
 
 /* Whatever the options say, an intset moves its members about in one piece. */
 #define INTSET_COUNT_MAX (1u << 30)
@@ -40,6 +41,7 @@ static struct set_table *table_create(const void *keyspace)
     struct set_table *t = mem_alloc(sizeof(*t));
     table_init(&t->members, &member_type, keyspace);
     t->member_bytes = 0;
+    t->view = NULL;
     return t;
 }
 
@@ -53,9 +55,17 @@ static struct table_place find_member(const struct set_table *t, uint64_t hash, 
     return table_probe_place(&probe);
 }
 
+/* Before the members of this hash change. */
+static inline void note_change(const struct set_table *t, uint64_t hash)
+{
+    if (__builtin_expect(t->view != NULL, 0))
+        view_note_hash(t->view, hash);
+}
+
 /* Adds a member known to be absent. */
 static void table_add_member(struct set_table *t, uint64_t hash, struct slice text)
 {
+    note_change(t, hash);
     void *item = member_create(text);
     t->member_bytes += mem_usable(item);
     table_add(&t->members, hash, item, false);
@@ -63,6 +73,7 @@ static void table_add_member(struct set_table *t, uint64_t hash, struct slice te
 
 static void table_remove_member(struct set_table *t, struct table_place at, uint64_t hash)
 {
+    note_change(t, hash);
     void *item = table_item(at);
     table_remove(&t->members, at, hash);
     t->member_bytes -= mem_usable(item);
@@ -371,6 +382,7 @@ static bool free_some(struct value *v, uint64_t *budget)
     bool done = true;
     if (v->encoding == ENC_TABLE) {
         struct set_table *t = v->data;
+        assert(!t->view);
         uint64_t before = t->members.count;
         table_drain(&t->members, *budget, free_member, NULL);
         freed += before - t->members.count;

@@ -25,10 +25,13 @@
 #include "shard/type/table.h"
 #include "shard/type/value.h"
 
+struct view;
+
 /* A large set. Its own allocation; the members' bytes are counted, so that memory takes O(1). */
 struct set_table {
     struct table members;
     size_t member_bytes; /* mem_usable of all members */
+    struct view *view;   /* open on it, or NULL */
 };
 
 struct set_member {

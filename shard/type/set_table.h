@@ -1,4 +1,4 @@
-/* What set.c and set_walk.c share: members of a table.
+/* What set.c, set_walk.c and view_table.c share: members of a table.
  *
  * A member is one allocation: its size, then its bytes. The size takes
  *

@@ -9,6 +9,7 @@
 #include "proto/mem.h"
 #include "shard/type/listpack.h"
 #include "shard/type/stream_group.h"
+#include "shard/type/view_hook.h"
 
 /* Flags of a message, as the format has them. */
 #define MESSAGE_DELETED 1
@@ -91,7 +92,8 @@ static struct stream_node *node_create(struct stream *s, struct stream_id master
                                        unsigned char *listpack)
 {
     struct stream_node *n = mem_alloc(sizeof(*n));
-    *n = (struct stream_node){.listpack = listpack, .master = master, .previous = s->last};
+    *n = (struct stream_node){.listpack = listpack, .master = master, .previous = s->last,
+                              .stamp = s->stamp};
     if (s->last)
         s->last->next = n;
     else
@@ -105,7 +107,13 @@ static struct stream_node *node_create(struct stream *s, struct stream_id master
     return n;
 }
 
-static void node_free(struct stream *s, struct stream_node *n)
+void stream_free_node(struct stream_node *n)
+{
+    mem_free(n->listpack);
+    mem_free(n);
+}
+
+static void node_unlink(struct stream *s, struct stream_node *n)
 {
     if (n->previous)
         n->previous->next = n->next;
@@ -116,8 +124,23 @@ static void node_free(struct stream *s, struct stream_node *n)
     else
         s->last = n->previous;
     unaccount_node(s, n);
-    mem_free(n->listpack);
-    mem_free(n);
+}
+
+/* A view has yet to write the node as it is. */
+static bool is_awaited(const struct stream *s, const struct stream_node *n)
+{
+    return __builtin_expect(s->view != NULL, 0) && n->stamp != s->stamp;
+}
+
+/* Before the node's messages change. */
+static void keep_for_view(struct stream *s, struct stream_node *n)
+{
+    if (!is_awaited(s, n))
+        return;
+    struct stream_node *twin = mem_alloc(sizeof(*twin));
+    *twin = (struct stream_node){.listpack = listpack_copy(n->listpack), .master = n->master};
+    view_keep_node(s->view, n, twin);
+    n->stamp = s->stamp;
 }
 
 static void node_destroy(struct stream *s, struct stream_node *n)
@@ -126,7 +149,12 @@ static void node_destroy(struct stream *s, struct stream_node *n)
     stream_id_write_key(key, n->master);
     void *removed = rax_remove(&s->nodes, (struct slice){(char *)key, sizeof(key)});
     assert(removed == n);
-    node_free(s, n);
+    node_unlink(s, n);
+    bool awaited = is_awaited(s, n);
+    if (__builtin_expect(s->view != NULL, 0))
+        view_remove_node(s->view, n, n->next, awaited ? n : NULL);
+    if (!awaited)
+        stream_free_node(n);
 }
 
 /* The last node whose master is not above the id; NULL: none. */
@@ -251,6 +279,7 @@ bool stream_append(struct stream *s, const struct keyspace *k, struct stream_id 
     }
     if (!n)
         n = node_create(s, id, create_master(fields, pairs));
+    keep_for_view(s, n);
     size_t held = mem_usable(n->listpack);
     make_room(n, room);
     append_message(n, id, fields, pairs);
@@ -356,9 +385,11 @@ bool stream_walk_next(struct stream_walk *w, struct stream_id *id, uint32_t *pai
         int64_t flags = read_message(w, id, pairs);
         bool below = stream_id_compare(*id, w->start) < 0;
         bool above = stream_id_compare(*id, w->end) > 0;
+        if (flags & MESSAGE_DELETED)
+            continue; /* its id may be out of order: XSETID may go back behind it */
         if (w->reverse ? below : above)
             w->node = NULL;
-        else if (!below && !above && !(flags & MESSAGE_DELETED))
+        else if (!below && !above)
             return true;
     }
     return false;
@@ -414,8 +445,9 @@ static void find_first_id(struct stream *s)
 }
 
 /* Marks the message at the walk's position. */
-static void mark_deleted(struct stream_walk *w)
+static void mark_deleted(struct stream *s, struct stream_walk *w)
 {
+    keep_for_view(s, w->node);
     unsigned char **lp = &w->node->listpack;
     listpack_replace_integer(lp, w->at, integer_at(*lp, w->at) | MESSAGE_DELETED);
 }
@@ -443,7 +475,7 @@ bool stream_delete(struct stream *s, struct stream_id id)
     if (!stream_walk_next(&w, &id, &pairs))
         return false;
 
-    mark_deleted(&w);
+    mark_deleted(s, &w);
     count_deleted(s, w.node, 1);
     if (stream_id_compare(id, s->max_deleted_id) > 0)
         s->max_deleted_id = id;
@@ -461,6 +493,7 @@ void stream_take_last(struct stream *s, struct stream_id last_id)
     bool found = stream_walk_next(&w, &id, &pairs);
     assert(found && stream_id_equal(id, s->last_id));
     struct stream_node *n = w.node;
+    keep_for_view(s, n);
     struct master m = read_master(n->listpack);
     if (m.count == 1) {
         node_destroy(s, n);
@@ -519,7 +552,7 @@ static uint32_t trim_within(struct stream *s, struct stream_node *n,
             break;
         if (flags & MESSAGE_DELETED)
             continue;
-        mark_deleted(&w);
+        mark_deleted(s, &w);
         deleted++;
     }
     if (deleted)
@@ -547,6 +580,90 @@ uint64_t stream_trim(struct stream *s, const struct stream_trim *trim)
     if (removed)
         find_first_id(s);
     return removed;
+}
+
+/* --- Loading --- */
+
+/* A walk over elements that need not be there. */
+struct elements {
+    const unsigned char *lp;
+    uint32_t at;
+};
+
+static bool take_integer(struct elements *e, int64_t *value)
+{
+    if (e->at == LISTPACK_NONE || !listpack_integer(e->lp, e->at, value))
+        return false;
+    e->at = listpack_next(e->lp, e->at);
+    return true;
+}
+
+static bool take_elements(struct elements *e, int64_t count)
+{
+    for (; count > 0 && e->at != LISTPACK_NONE; count--)
+        e->at = listpack_next(e->lp, e->at);
+    return count == 0;
+}
+
+/* `fields` is how many the master has. */
+static bool take_message(struct elements *e, int64_t fields, struct stream_id master,
+                         int64_t *flags, struct stream_id *id)
+{
+    int64_t ms, seq, count = fields, extra = SAME_FIELDS_EXTRA, steps;
+    if (!take_integer(e, flags) || !take_integer(e, &ms) || !take_integer(e, &seq) ||
+        *flags & ~(MESSAGE_DELETED | MESSAGE_SAME_FIELDS))
+        return false;
+    if (!(*flags & MESSAGE_SAME_FIELDS)) {
+        if (!take_integer(e, &count) || count < 0 || count > UINT32_MAX / 2)
+            return false;
+        count *= 2;
+        extra = OWN_FIELDS_EXTRA;
+    }
+    id->ms = master.ms + (uint64_t)ms;
+    id->seq = master.seq + (uint64_t)seq;
+    return count > 0 && take_elements(e, count) && take_integer(e, &steps) &&
+           steps == count + extra;
+}
+
+bool stream_node_valid(const unsigned char *listpack, struct stream_id master)
+{
+    struct elements e = {listpack, listpack_first(listpack)};
+    int64_t present, deleted, fields, end, flags;
+    if (!take_integer(&e, &present) || !take_integer(&e, &deleted) || !take_integer(&e, &fields) ||
+        fields < 0 || !take_elements(&e, fields) || !take_integer(&e, &end) || end != 0)
+        return false;
+    int64_t met = 0, met_deleted = 0;
+    struct stream_id id, last = master;
+    while (e.at != LISTPACK_NONE) {
+        if (!take_message(&e, fields, master, &flags, &id))
+            return false;
+        if (flags & MESSAGE_DELETED) {
+            met_deleted++;
+            continue;
+        }
+        if (stream_id_compare(id, last) < (met > 0))
+            return false;
+        last = id;
+        met++;
+    }
+    return met == present && met_deleted == deleted &&
+           listpack_has_room(listpack, MESSAGE_HEAD_SIZE_MAX);
+}
+
+bool stream_append_node(struct stream *s, struct stream_id master, const unsigned char *listpack)
+{
+    struct master m = read_master(listpack);
+    if (m.count == 0)
+        return true;
+    if (s->length > 0 && stream_id_compare(master, s->last_id) <= 0)
+        return false;
+    bool first = s->length == 0;
+    node_create(s, master, listpack_copy(listpack));
+    s->length += m.count;
+    stream_last_message(s, &s->last_id);
+    if (first)
+        find_first_id(s);
+    return true;
 }
 
 /* --- The type --- */
@@ -579,8 +696,12 @@ static uint64_t parts(const struct value *v)
 static bool free_some(struct value *v, uint64_t *budget)
 {
     struct stream *s = v->data;
-    for (; s->first && *budget > 0; *budget -= *budget > 1 ? 2 : 1)
-        node_free(s, s->first);
+    assert(!s->view);
+    for (; s->first && *budget > 0; *budget -= *budget > 1 ? 2 : 1) {
+        struct stream_node *n = s->first;
+        node_unlink(s, n);
+        stream_free_node(n);
+    }
     if (s->first || !rax_free_some(&s->nodes, NULL, NULL, budget) ||
         !stream_groups_free_some(s, budget))
         return false;
@@ -638,9 +759,11 @@ static uint64_t check_node(struct stream_node *n)
     while (step(&w)) {
         int64_t flags = read_message(&w, &id, &pairs);
         int order = stream_id_compare(id, above);
-        assert(order < 0 || (order == 0 && stream_id_equal(id, STREAM_ID_MAX)));
+        bool ordered = order < 0 || (order == 0 && stream_id_equal(id, STREAM_ID_MAX));
+        assert(ordered || flags & MESSAGE_DELETED);
         assert(message_before(n->listpack, skip(n->listpack, w.next, w.left)) == w.at);
-        above = id;
+        if (!(flags & MESSAGE_DELETED))
+            above = id;
         live_seen |= w.at == n->live;
         assert(w.at >= n->live || flags & MESSAGE_DELETED);
         if (flags & MESSAGE_DELETED)

@@ -21,11 +21,14 @@
 #include "shard/type/stream_id.h"
 #include "shard/type/value.h"
 
+struct view;
+
 struct stream_node {
     unsigned char *listpack;
     struct stream_id master; /* the id that its messages count from */
     struct stream_node *next, *previous;
     uint32_t live; /* all messages before this position of the listpack are deleted; 0: unknown */
+    uint32_t stamp; /* see view_hook.h */
 };
 
 /* Fields are for reading, but for those that the opening names. */
@@ -39,6 +42,8 @@ struct stream {
     uint64_t entries_added;          /* all that were ever added, or as set */
     struct rax groups;               /* struct stream_group by name; .count is how many */
     struct rax_account account;      /* all that the stream holds, itself included */
+    struct view *view;               /* open on it, or NULL */
+    uint32_t stamp; /* of nodes, groups and nacks that are new or not the view's any more */
 };
 
 static inline struct stream *stream_of(const struct value *v)
@@ -55,6 +60,8 @@ bool stream_append(struct stream *s, const struct keyspace *k, struct stream_id 
 bool stream_find(const struct stream *s, struct stream_id id);
 /* False where there was none. Groups are left alone. */
 bool stream_delete(struct stream *s, struct stream_id id);
+/* Of a node in no stream: what a view was left. */
+void stream_free_node(struct stream_node *n);
 /* Takes back the stream_append that was the last change of messages; last_id becomes what it
  * was. */
 void stream_take_last(struct stream *s, struct stream_id last_id);
@@ -97,6 +104,13 @@ bool stream_walk_next(struct stream_walk *w, struct stream_id *id, uint32_t *pai
 /* The next field of that message with its value, in order; at most `pairs` times, or fewer. Both
  * are good until the next call. */
 void stream_walk_field(struct stream_walk *w, struct slice *field, struct slice *value);
+
+/* Loading. True where a well-formed listpack from outside is a node under this master id: each
+ * number where it belongs, the counts right, and the messages that are not deleted in order. */
+bool stream_node_valid(const unsigned char *listpack, struct stream_id master);
+/* Appends a copy of such a node, unless all its messages are deleted; first_id, last_id and length
+ * follow. False where it does not begin above last_id. */
+bool stream_append_node(struct stream *s, struct stream_id master, const unsigned char *listpack);
 
 /* For tests: aborts on a broken invariant. */
 void stream_check(const struct stream *s);

@@ -6,6 +6,7 @@
 #include <assert.h>
 
 #include "proto/mem.h"
+#include "shard/type/view_hook.h"
 
 static struct slice key_of(unsigned char key[STREAM_ID_KEY_SIZE], struct stream_id id)
 {
@@ -51,10 +52,36 @@ struct stream_group *stream_group_create(struct stream *s, struct slice name,
     g->entries_read = entries_read;
     rax_init(&g->pel, &s->account);
     rax_init(&g->consumers, &s->account);
+    g->stream = s;
+    g->stamp = s->stamp;
     g->name_size = name.size;
     copy_name(g->name, name);
     rax_put(&s->groups, stream_group_name(g), g);
     return g;
+}
+
+void stream_pel_touch(struct stream_group *g, struct stream_nack *n, struct stream_id id)
+{
+    const struct stream *s = g->stream;
+    if (__builtin_expect(!s->view, 1) || n->stamp == s->stamp)
+        return;
+    view_keep_nack(s->view, g, n, id);
+    n->stamp = s->stamp;
+}
+
+/* Before a group goes. */
+static void keep_for_view(struct stream_group *g)
+{
+    const struct stream *s = g->stream;
+    if (__builtin_expect(!s->view, 1) || g->stamp == s->stamp)
+        return;
+    struct stream_id id = STREAM_ID_MIN;
+    for (struct stream_nack *n; (n = stream_pel_seek(&g->pel, id, &id));) {
+        stream_pel_touch(g, n, id);
+        if (!stream_id_increment(&id))
+            break;
+    }
+    view_remove_group(s->view, g);
 }
 
 static void drop_nack(void *context, void *nack)
@@ -82,6 +109,7 @@ static bool group_free_some(struct stream *s, struct stream_group *g, uint64_t *
 void stream_group_destroy(struct stream *s, struct stream_group *g)
 {
     uint64_t budget = UINT64_MAX;
+    keep_for_view(g);
     bool freed = group_free_some(s, g, &budget);
     assert(freed);
 }
@@ -174,6 +202,7 @@ void stream_consumer_destroy(struct stream_group *g, struct stream_consumer *c)
     while (rax_last(&c->pel, key)) {
         struct stream_nack *n = rax_remove(&g->pel, id);
         assert(n && n->consumer == c);
+        stream_pel_touch(g, n, stream_id_of_key(key));
         rax_remove(&c->pel, id);
         release(g->pel.account, n);
     }
@@ -221,9 +250,11 @@ struct stream_nack *stream_pel_deliver(struct stream_group *g, struct stream_con
     unsigned char bytes[STREAM_ID_KEY_SIZE];
     struct slice key = key_of(bytes, id);
     struct stream_nack *n = allocate(g->pel.account, sizeof(*n));
-    *n = (struct stream_nack){.consumer = c, .delivered_ms = now_ms, .deliveries = 1};
+    *n = (struct stream_nack){.consumer = c, .delivered_ms = now_ms, .deliveries = 1,
+                              .stamp = g->stream->stamp};
     struct stream_nack *former = rax_put(&g->pel, key, n);
     if (former) {
+        stream_pel_touch(g, former, id);
         rax_remove(&former->consumer->pel, key);
         release(g->pel.account, former);
     }
@@ -234,9 +265,9 @@ struct stream_nack *stream_pel_deliver(struct stream_group *g, struct stream_con
 void stream_pel_move(struct stream_group *g, struct stream_nack *n, struct stream_id id,
                      struct stream_consumer *to)
 {
-    (void)g;
     if (n->consumer == to)
         return;
+    stream_pel_touch(g, n, id);
     unsigned char bytes[STREAM_ID_KEY_SIZE];
     struct slice key = key_of(bytes, id);
     void *moved = rax_remove(&n->consumer->pel, key);
@@ -252,6 +283,7 @@ bool stream_pel_ack(struct stream_group *g, struct stream_id id)
     struct stream_nack *n = rax_remove(&g->pel, key);
     if (!n)
         return false;
+    stream_pel_touch(g, n, id);
     void *removed = rax_remove(&n->consumer->pel, key);
     assert(removed == n);
     release(g->pel.account, n);

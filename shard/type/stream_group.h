@@ -18,6 +18,8 @@ struct stream_group {
     int64_t entries_read;     /* messages ever added up to last_id, or STREAM_UNKNOWN */
     struct rax pel;           /* struct stream_nack by id */
     struct rax consumers;     /* struct stream_consumer by name */
+    struct stream *stream;    /* to which it belongs */
+    uint32_t stamp, view_index; /* which one it is of the view's groups, unless it is new */
     size_t name_size;
     char name[];
 };
@@ -26,6 +28,7 @@ struct stream_consumer {
     int64_t seen_ms;   /* last tried to read or claim */
     int64_t active_ms; /* last got something by that, or STREAM_UNKNOWN */
     struct rax pel;    /* struct stream_nack by id: those of the group's that are its own */
+    uint64_t view_index; /* as the group's */
     size_t name_size;
     char name[];
 };
@@ -34,6 +37,7 @@ struct stream_nack {
     struct stream_consumer *consumer;
     int64_t delivered_ms;
     uint64_t deliveries; /* how often */
+    uint32_t stamp;      /* see view_hook.h */
 };
 
 static inline struct slice stream_group_name(const struct stream_group *g)
@@ -85,6 +89,8 @@ struct stream_nack *stream_pel_seek(const struct rax *pel, struct stream_id from
 /* The last pending message; NULL: none. */
 struct stream_nack *stream_pel_last(const struct rax *pel, struct stream_id *id);
 
+/* To be called before a nack's time or count is changed. */
+void stream_pel_touch(struct stream_group *g, struct stream_nack *n, struct stream_id id);
 /* Makes the message pending for a consumer, delivered once, whether or not it was pending for
  * another one before: what XREADGROUP does. */
 struct stream_nack *stream_pel_deliver(struct stream_group *g, struct stream_consumer *c,

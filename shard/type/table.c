@@ -16,6 +16,7 @@
 #include "proto/mem.h"
 
 #define POSITION_BITS 48
+_Static_assert(TABLE_POINT_END == (uint64_t)1 << POSITION_BITS, "points end with the bits");
 #define LAST_SLOT (TABLE_SLOTS - 1)
 
 /* How far ahead of a split (in eighths of an item) its items are prefetched. */
@@ -341,6 +342,11 @@ static uint64_t reverse48(uint64_t x)
     x = (x >> 2 & 0x3333333333333333u) | (x & 0x3333333333333333u) << 2;
     x = (x >> 4 & 0x0f0f0f0f0f0f0f0fu) | (x & 0x0f0f0f0f0f0f0f0fu) << 4;
     return __builtin_bswap64(x) >> (64 - POSITION_BITS);
+}
+
+uint64_t table_point(uint64_t hash)
+{
+    return reverse48(hash);
 }
 
 /* Where the run of a bucket ends in scan order. */

@@ -105,6 +105,11 @@ static inline void table_prefetch_items(const struct table *t, uint64_t hash);
 uint64_t table_scan(struct table *t, uint64_t position, uint64_t items, uint64_t buckets,
                     bool marked_only,
                     void (*visit)(void *context, void *item, struct table_place at), void *context);
+/* The point in scan order at which a scan comes by the items of this hash: those with points below
+ * a scan's position are behind it. */
+uint64_t table_point(uint64_t hash);
+/* Beyond all points. */
+#define TABLE_POINT_END ((uint64_t)1 << 48)
 /* An item picked at random (each with about the same chance), or NULL of an empty table. */
 void *table_random(const struct table *t, uint64_t (*random)(void *context), void *context);
 /* Takes items out, whole buckets from the last on, until at least `items` are out or none is left:

@@ -36,6 +36,12 @@ static inline uint64_t value_random_below(const struct value_random *r, uint64_t
     return (value_random_next(r) >> 32) * bound >> 32;
 }
 
+/* Is told each field that goes, before it does. */
+struct value_gone {
+    void (*visit)(void *context, struct slice field);
+    void *context;
+};
+
 struct value_ops {
     /* An empty value, in the smallest encoding; to be filled or freed. */
     struct value (*create)(const struct keyspace *k);
@@ -55,9 +61,10 @@ struct value_ops {
     /* Hashes: the earliest expiry of a field (or a moment before it), INT64_MAX for none. NULL for
      * other types. */
     int64_t (*next_due_ms)(const struct value *v);
-    /* Hashes: removes fields whose time has come, at most `max`; returns how many. NULL for other
-     * types. */
-    uint64_t (*remove_due)(struct value *v, int64_t now_ms, uint64_t max);
+    /* Hashes: removes fields whose time has come, at most `max` (but for what is left of a slice);
+     * returns how many. `gone` may be NULL. NULL for other types. */
+    uint64_t (*remove_due)(struct value *v, int64_t now_ms, uint64_t max,
+                           const struct value_gone *gone);
 };
 
 extern const struct value_ops list_ops;

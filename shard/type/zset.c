@@ -10,15 +10,9 @@
 #include <math.h>
 
 #include "proto/mem.h"
-#include "shard/type/btree.h"
 #include "shard/type/listpack.h"
-#include "shard/type/table.h"
-
-struct zset {
-    struct table members;
-    struct btree tree;
-    size_t item_bytes; /* held by items */
-};
+#include "shard/type/view_hook.h"
+#include "shard/type/zset_inside.h"
 
 static struct zset *zset_of(const struct value *v)
 {
@@ -65,6 +59,7 @@ static struct zset *tree_create(const struct keyspace *k)
     table_init(&z->members, &member_type, k);
     btree_init(&z->tree);
     z->item_bytes = 0;
+    z->view = NULL;
     return z;
 }
 
@@ -106,6 +101,13 @@ static struct btree_item *find_item(const struct value *v, const struct keyspace
     return find_member(zset_of(v), member, keyspace_hash(k, member), &at);
 }
 
+/* Before the members of this hash change. */
+static inline void note_change(const struct zset *z, uint64_t hash)
+{
+    if (__builtin_expect(z->view != NULL, 0))
+        view_note_hash(z->view, hash);
+}
+
 static enum zset_outcome tree_change(struct zset *z, const struct keyspace *k,
                                      struct slice member, unsigned conditions, double *score)
 {
@@ -113,6 +115,8 @@ static enum zset_outcome tree_change(struct zset *z, const struct keyspace *k,
     uint64_t hash = keyspace_hash(k, member);
     struct btree_item *item = find_member(z, member, hash, &at);
     enum zset_outcome outcome = decide(conditions, item ? &item->score : NULL, score);
+    if (outcome >= ZSET_MOVED)
+        note_change(z, hash);
     if (outcome == ZSET_MOVED) {
         btree_move(&z->tree, item, *score);
     } else if (outcome == ZSET_ADDED) {
@@ -138,6 +142,7 @@ static bool tree_remove(struct zset *z, const struct keyspace *k, struct slice m
     struct btree_item *item = find_member(z, member, hash, &at);
     if (!item)
         return false;
+    note_change(z, hash);
     table_remove(&z->members, at, hash);
     btree_remove(&z->tree, item);
     item_destroy(z, item);
@@ -147,6 +152,7 @@ static bool tree_remove(struct zset *z, const struct keyspace *k, struct slice m
 static void forget_item(struct zset *z, struct btree_item *item, uint64_t hash)
 {
     struct table_probe p;
+    note_change(z, hash);
     table_probe_start(&p, &z->members, hash);
     while (table_probe_next(&p) != item)
         assert(p.bucket);
@@ -632,6 +638,7 @@ static bool free_some(struct value *v, uint64_t *budget)
         return true;
     }
     struct zset *z = v->data;
+    assert(!z->view);
     table_drain(&z->members, *budget, free_item, budget);
     if (z->members.count > 0 || !btree_free_some(&z->tree, budget))
         return false;

@@ -1,8 +1,9 @@
 # What the scripts share; sourced by them, from the top of the repository.
 
 build_packages="gcc libc6-dev meson ninja-build pkg-config liburing-dev libmimalloc-dev libck-dev
-    libxxhash-dev liblzf-dev liblua5.1-0-dev lua-cjson-dev libssl-dev"
-test_packages="libcriterion-dev libhiredis-dev redis-server redis-tools python3 python3-pytest
+    libxxhash-dev liblzf-dev liblua5.1-0-dev lua-cjson-dev libssl-dev
+    libhiredis-dev"
+test_packages="libcriterion-dev redis-server redis-tools python3 python3-pytest
     python3-redis"
 fuzz_packages="clang libclang-rt-14-dev"
 

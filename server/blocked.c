@@ -204,6 +204,10 @@ static void run_again(struct core *c, struct bundle *b, const struct reach *r)
     call.shards = r->many;
     execute_whole(c, &call);
     b->parts[0].sizes[0] = b->parts[0].out.size;
+    if (server->keyspace.options.journal) {
+        journal_precede(c, r->one, r->many);
+        b->parts[0].must = c->journal.looked;
+    }
     if (settle(b, &call, r))
         bundle_send_home(c, b);
 }

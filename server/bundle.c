@@ -15,10 +15,13 @@
 #include "server/serve.h"
 #include "server/effects.h"
 #include "server/execute.h"
+#include "server/persist/save.h"
 #include "server/owner.h"
 #include "server/server.h"
 #include "server/session.h"
 #include "server/tracking.h"
+#include "server/transaction.h"
+#include "shard/journal.h"
 
 /* Keys hashed and prefetched ahead of the one that runs. */
 #define PREFETCH_DEPTH 16
@@ -57,7 +60,7 @@ static void send_in_pieces(struct core *c, struct bundle *b)
 
 static bool is_in_pieces(const struct bundle *b)
 {
-    if (b->kind != BUNDLE_SPLIT || b->part_count == 1)
+    if (b->kind != BUNDLE_SPLIT || b->part_count <= 1)
         return false;
     return broken(BROKEN_SPLIT_IN_PIECES) ||
            (broken(BROKEN_PUBLISH_IN_PIECES) &&
@@ -75,6 +78,7 @@ static void publish(struct core *c, struct bundle *b)
         return;
     }
     struct core_mask mask = b->reach;
+    b->message.must = c->journal.must;
     order_publish(server->order, c->index, b, &mask);
     /* From here on the bundle is its participants'. They are attended before our own walk. */
     for (int i = 0; i < ORDER_MASK_WORDS; i++)
@@ -136,8 +140,10 @@ void bundle_come_home(struct core_message *m)
     assert(b->home == c->index && c->dispatched > 0);
     if (b->session)
         session_bundle_done(c, b->session, b);
+    else if (b->stand)
+        bundle_dispose(c, b);
     else
-        effects_done(c, b);
+        b->done(c, b);
 }
 
 void bundle_arrive(struct core_message *m)
@@ -182,6 +188,21 @@ static void set_client(const struct bundle *b, const struct bundle_item *item, s
     call->track = item->track && b->session ? track_client(b->home, call->client) : 0;
 }
 
+/* A load has begun since it was sent on its way, and it may not run now. */
+static bool refuse_loading(const struct bundle *b, const struct bundle_item *item,
+                           struct call *call)
+{
+    if (__builtin_expect(!server->keyspace.options.loading, 1))
+        return false;
+    if (!b->session || session_admits_loading(b->session, item->command))
+        return false;
+    if (item->command->run == transaction_run_exec)
+        transaction_refuse(b->session, SESSION_LOADING_TEXT, &call->reply);
+    else
+        reply_error(&call->reply, SESSION_LOADING_TEXT);
+    return true;
+}
+
 struct hash_window {
     uint64_t hashes[PREFETCH_DEPTH];
     bool hashed[PREFETCH_DEPTH];
@@ -212,7 +233,11 @@ static void run_split_item(struct core *c, struct call *call, struct bundle_spli
     size_t start = out->size;
     call->key_shards = split->key_shards;
     call->item_sizes = split->item_sizes;
-    execute_part(c, call);
+    if (!call->reply.errors) {
+        if (!split->key_shards && (call->command->flags & CMD_WRITE))
+            journal_next_round(call->shard);
+        execute_part(c, call);
+    }
     split->sections[rank] = (struct bundle_section){
         .size = out->size - start, .value = call->value, .errors = call->reply.errors};
 }
@@ -239,6 +264,15 @@ static bool walk_between(struct core *c, const struct shard *s, const struct bun
     return true;
 }
 
+/* After an item and its effects; of a transaction, after the last. */
+static inline void note_must(const struct core *c, const struct bundle *b,
+                             struct bundle_part *part, const struct bundle_item *item)
+{
+    if (server->keyspace.options.journal && c->journal.looked > part->must &&
+        (b->transaction || journal_concerns(item->command)))
+        part->must = c->journal.looked;
+}
+
 /* Runs all that is one shard's in a bundle. False where it was parked, or is not at its end. */
 static bool run_part(struct core *c, struct shard *s, struct bundle *b)
 {
@@ -248,6 +282,7 @@ static bool run_part(struct core *c, struct shard *s, struct bundle *b)
     struct call call;
     start_call(b, &call, &part->out);
     execute_start_clock(c);
+    journal_start_rounds(s);
     const uint32_t start = part->done;
     for (uint32_t i = start; i < part->item_count; i++) {
         const struct bundle_item *item = &part->items[i];
@@ -261,17 +296,23 @@ static bool run_part(struct core *c, struct shard *s, struct bundle *b)
         call.may_wait = !b->transaction;
         call.first_key_hashed = w.hashed[in_window];
         call.first_key_hash = w.hashes[in_window];
+        if (b->session && b->session->replay)
+            call.may_wait = false;
         size_t reply = part->out.size;
+        bool refused = refuse_loading(b, item, &call);
         if (item->split)
             run_split_item(c, &call, item->split, rank);
-        else
+        else if (!refused)
             execute_whole(c, &call);
         if (__builtin_expect(call.strayed, 0)) {
+            effects_look(c, s, NULL); /* a key that expired stays gone */
             bundle_run_with_all(c, b);
             return false;
         }
         part->sizes[i] = part->out.size - reply;
         part->flushed |= call.flushed;
+        if (__builtin_expect(call.flushed && execute_flushes_all(item->command), 0))
+            save_note_flushed(s);
         part->done = i + 1;
         if (__builtin_expect(call.wait.asked, 0)) {
             blocked_park(c, b, &call);
@@ -281,6 +322,7 @@ static bool run_part(struct core *c, struct shard *s, struct bundle *b)
         if (b->transaction && part->done < part->item_count)
             continue; /* others learn of it when it is over */
         effects_look(c, s, NULL);
+        note_must(c, b, part, item);
         if (__builtin_expect(c->repeat_published, 0) && part->done < part->item_count &&
             !walk_between(c, s, b)) {
             core_post(c, s->index, &b->message);
@@ -367,9 +409,14 @@ static enum cross_end run_cross_item(struct core *c, struct bundle *b, struct sh
     set_client(b, item, &call);
     call.shards = shards;
     size_t before = part->out.size;
-    execute_whole(c, &call);
+    if (!refuse_loading(b, item, &call))
+        execute_whole(c, &call);
     if (call.strayed)
         return CROSS_STRAYED;
+    if (call.later) {
+        *call.later = b;
+        return CROSS_WAITS;
+    }
     part->sizes[part->done] = part->out.size - before;
     if (call.wait.asked) {
         blocked_park(c, b, &call);
@@ -377,6 +424,17 @@ static enum cross_end run_cross_item(struct core *c, struct bundle *b, struct sh
     }
     part->done++;
     return CROSS_DONE;
+}
+
+void bundle_answer(struct core *c, struct bundle *b, void (*write)(struct reply *r, void *context),
+                   void *context)
+{
+    struct bundle_part *part = &b->parts[0];
+    struct reply reply = {.out = &part->out, .protocol = b->protocol};
+    size_t before = part->out.size;
+    write(&reply, context);
+    part->sizes[part->done++] = part->out.size - before;
+    bundle_send_home(c, b);
 }
 
 /* A parked command, once more. */
@@ -395,16 +453,24 @@ static enum cross_end run_cross(struct core *c, struct bundle *b)
 {
     struct shard *shards[SHARD_COUNT_MAX];
     find_shards(c, b, shards);
+    if (b->stand) {
+        b->stand(c, shards, b->context);
+        effects_look(c, NULL, shards);
+        return CROSS_DONE;
+    }
     if (b->blocked) {
         enum cross_end end = run_cross_again(c, b, shards);
         effects_look(c, NULL, shards);
+        note_must(c, b, &b->parts[0], &b->parts[0].items[0]);
         return end;
     }
-    const struct bundle_part *part = &b->parts[0];
+    struct bundle_part *part = &b->parts[0];
     enum cross_end end = CROSS_DONE;
     while (end == CROSS_DONE && part->done < part->item_count) {
+        const struct bundle_item *item = &part->items[part->done];
         end = run_cross_item(c, b, shards);
         effects_look(c, NULL, shards);
+        note_must(c, b, part, item);
         if (c->repeat_published && end == CROSS_DONE && part->done < part->item_count)
             end = CROSS_LATER;
     }
@@ -487,18 +553,43 @@ static void act_cross(struct core *c, struct bundle *b, uint64_t ticket)
         bundle_send_home(c, b);
 }
 
+/* All shards have done their parts of what is among these items. */
+static void settle_flush(const struct bundle_part *part)
+{
+    for (uint32_t i = 0; i < part->item_count; i++)
+        if (execute_flushes_all(part->items[i].command)) {
+            save_flushed();
+            return;
+        }
+}
+
+static void act_split(struct core *c, struct shard *s, struct bundle *b)
+{
+    if (b->act) {
+        b->act(c, s, b);
+    } else {
+        run_part(c, s, b);
+        journal_start_rounds(s); /* none are counted but within a part */
+        effects_settle(c);
+    }
+    if (atomic_fetch_sub_explicit(&b->pending, 1, memory_order_acq_rel) != 1)
+        return;
+    if (__builtin_expect(b->part_count && b->parts[0].flushed, 0)) {
+        tracking_post_all(c);
+        settle_flush(&b->parts[0]);
+    }
+    bundle_send_home(c, b);
+}
+
 void bundle_act(struct core *c, struct shard *s, struct bundle *b, uint64_t ticket)
 {
     assert(core_mask_has(&b->reach, s->index));
-    if (b->kind == BUNDLE_CROSS) {
+    if (b->message.must > c->journal.must)
+        c->journal.must = b->message.must;
+    journal_act(c, ticket);
+    if (b->kind == BUNDLE_CROSS)
         act_cross(c, b, ticket);
-        return;
-    }
-    run_part(c, s, b);
-    effects_settle(c);
-    if (atomic_fetch_sub_explicit(&b->pending, 1, memory_order_acq_rel) != 1)
-        return;
-    if (__builtin_expect(b->parts[0].flushed, 0))
-        tracking_post_all(c);
-    bundle_send_home(c, b);
+    else
+        act_split(c, s, b);
+    journal_act(c, JOURNAL_NO_TICKET);
 }

@@ -62,11 +62,15 @@ struct bundle_part {
     uint32_t item_count;
     bool flushed;   /* databases were flushed: every shard's part says so */
     uint32_t done;  /* items run: all of a part at once, but see bundle_run_hop */
+    uint64_t must;  /* the commit that its replies must wait for: see persist/journal.h */
     size_t *sizes;  /* bytes of each item's reply in `out` */
     struct buf out;
 } __attribute__((aligned(64)));
 
 #define BUNDLE_RANK_ALL UINT16_MAX
+
+/* What the server itself does while all shards stand still; on the core of any of them. */
+typedef void bundle_act_fn(struct core *c, struct shard *const *shards, void *context);
 
 struct bundle {
     struct core_message message; /* first */
@@ -77,10 +81,14 @@ struct bundle {
     bool no_touch;
     bool borrowable;     /* short work on data alone: another core may do a sleeping shard's part */
     struct session *session;     /* NULL: its session does not wait for it any more */
+    void (*act)(struct core *c, struct shard *s, struct bundle *b); /* instead of items; or NULL */
+    void (*done)(struct core *c, struct bundle *b); /* instead of a session: it is done */
     struct blocked *blocked;     /* parked: see blocked.h */
     struct bundle *next;       /* in the home core's deferred or outgoing list */
     bool at_home;                /* cross: the home core takes part, and runs it */
     bool transaction;            /* split: its items are EXEC's, and one reply */
+    bundle_act_fn *stand;        /* cross: what is run in place of items; else NULL */
+    void *context;               /* ... is given to it */
     struct core_mask mask;     /* participants */
     struct core_mask reach;    /* whom its entry in the order log names: the participants, or all
                                 * where a script strayed */
@@ -91,6 +99,15 @@ struct bundle {
     _Atomic uint32_t pending;
 };
 
+/* What must be durable before its replies leave: of all parts. */
+static inline uint64_t bundle_must(const struct bundle *b)
+{
+    uint64_t must = 0;
+    for (uint32_t i = 0; i < b->part_count; i++)
+        must = b->parts[i].must > must ? b->parts[i].must : must;
+    return must;
+}
+
 /* Makes a bundle of `count` routed requests of a session (NULL: nobody awaits the replies), parsed
  * from `source`. `copy`: those bytes do not outlive the iteration and are copied; else they stay
  * good until the bundle is done (the pinned query buffer). Arguments outside of `source` (an inline
@@ -98,6 +115,8 @@ struct bundle {
 struct bundle *bundle_create(struct core *c, struct session *s, enum bundle_kind kind,
                              const struct core_mask *mask, struct request *requests,
                              uint32_t count, struct slice source, bool copy);
+/* A cross transaction of all shards, of the server's own: nobody's commands. */
+struct bundle *bundle_create_act(struct core *c, bundle_act_fn *act, void *context);
 void bundle_destroy(struct bundle *b);
 
 /* What its message does: at the core it hops to, and at home. */
@@ -124,6 +143,10 @@ void bundle_start_repeat(struct core *c, struct bundle *b, struct call *call);
 /* Its next item, a script, needs more shards than it had, and was taken back: the rest of the
  * bundle is published to run with all. */
 void bundle_run_with_all(struct core *c, struct bundle *b);
+/* Answers a bundle whose command asked for that to be done later (call.later), and sends it home.
+ * On any core. */
+void bundle_answer(struct core *c, struct bundle *b, void (*write)(struct reply *r, void *context),
+                   void *context);
 /* Sends it to its home core, done. */
 void bundle_send_home(struct core *c, struct bundle *b);
 /* At home: it was answered; frees it as soon as nobody needs it. */

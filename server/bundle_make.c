@@ -264,6 +264,20 @@ struct bundle *bundle_create(struct core *c, struct session *s, enum bundle_kind
     return b;
 }
 
+struct bundle *bundle_create_act(struct core *c, bundle_act_fn *act, void *context)
+{
+    struct bundle *b = mem_alloc_aligned(sizeof(*b), 64);
+    *b = (struct bundle){
+        .kind = BUNDLE_CROSS, .home = c->index, .protocol = 2, .stand = act, .context = context};
+    for (uint32_t i = 0; i < server->core_count; i++)
+        core_mask_add(&b->mask, i);
+    b->reach = b->mask;
+    atomic_init(&b->pending, server->core_count);
+    b->message.receive = bundle_come_home;
+    c->dispatched++;
+    return b;
+}
+
 void bundle_destroy(struct bundle *b)
 {
     for (uint32_t i = 0; i < b->part_count; i++)

@@ -68,12 +68,35 @@ static int64_t keys_of_xread(const struct command *row, const struct slice *argv
     return found;
 }
 
+/* MIGRATE host port key|"" ...: the key, or where that is empty those after KEYS. */
+static int64_t keys_of_migrate(const struct command *row, const struct slice *argv, uint32_t argc,
+                               struct command_key *keys, uint32_t max)
+{
+    uint32_t first = 3, end = 4;
+    for (uint32_t i = 6; i < argc && argv[3].size == 0; i++) {
+        if (slice_is(argv[i], "auth")) {
+            i++;
+        } else if (slice_is(argv[i], "auth2")) {
+            i += 2;
+        } else if (slice_is(argv[i], "keys")) {
+            first = i + 1;
+            end = argc;
+            break;
+        }
+    }
+    int64_t found = 0;
+    for (uint32_t i = first; i < end; i++)
+        found = add(keys, max, found, i, KEY_RW | KEY_ACCESS | KEY_DELETE);
+    return found;
+}
+
 const struct command_parser *command_parser_of(const struct command *row)
 {
     static const struct command_parser parsers[] = {
         {"sort", keys_of_sort},
         {"georadius", keys_of_georadius},
         {"georadiusbymember", keys_of_georadius},
+        {"migrate", keys_of_migrate},
         {"xread", keys_of_xread},
         {"xreadgroup", keys_of_xread},
     };

@@ -26,6 +26,7 @@ void config_init(struct config *c)
     *c = (struct config){0};
     for (uint32_t i = 0; i < config_option_count(); i++)
         set_initial(config_option_at(i), c);
+    c->save_adds = false;
 }
 
 void config_deinit(struct config *c)
@@ -76,7 +77,8 @@ static bool is_duplicate(const struct slice *pairs, uint32_t pair)
 }
 
 /* All names are judged before any value, in the order given: Redis's order of errors. */
-static bool check_names(const struct slice *pairs, uint32_t count, char *error, size_t error_size)
+static bool check_names(const struct slice *pairs, uint32_t count, bool trusted, char *error,
+                        size_t error_size)
 {
     for (uint32_t i = 0; i < count; i++) {
         struct slice name = pairs[2 * i];
@@ -89,7 +91,7 @@ static bool check_names(const struct slice *pairs, uint32_t count, char *error, 
             config_error_take(&text, error, error_size);
             return false;
         }
-        if (o->flags & OPTION_PROTECTED)
+        if (o->flags & OPTION_PROTECTED && !trusted)
             return refuse_with(error, error_size, name, "can't set protected config");
         if (!(o->flags & OPTION_MUTABLE))
             return refuse_with(error, error_size, name, "can't set immutable config");
@@ -121,11 +123,12 @@ static struct config_fault set_words(const struct config_option *o, struct confi
 }
 
 bool config_set(const struct config *current, const struct slice *pairs, uint32_t count,
-                struct config *changed, char *error, size_t error_size)
+                bool trusted, struct config *changed, char *error, size_t error_size)
 {
-    if (!check_names(pairs, count, error, error_size))
+    if (!check_names(pairs, count, trusted, error, error_size))
         return false;
     config_copy(changed, current);
+    changed->save_adds = false;
     for (uint32_t i = 0; i < count; i++) {
         const struct config_option *o = config_option_find(pairs[2 * i]);
         struct slice value = pairs[2 * i + 1];
@@ -161,7 +164,8 @@ static struct slice matching_name(const struct config_option *o, const struct sl
     for (uint32_t i = 0; i < count; i++) {
         if (slice_is(patterns[i], o->name))
             return patterns[i];
-        if (glob_match(patterns[i], slice_of(o->name), true) && !is_name(patterns[i]))
+        if (!(o->flags & OPTION_HIDDEN) && glob_match(patterns[i], slice_of(o->name), true) &&
+            !is_name(patterns[i]))
             return slice_of(o->name);
     }
     return (struct slice){0};
@@ -265,7 +269,7 @@ void config_write_documented(struct buf *to)
     write_text(to, opening);
     for (uint32_t i = 0; i < config_option_count(); i++) {
         const struct config_option *o = config_option_at(i);
-        if (o->flags & OPTION_ALIAS)
+        if (o->flags & (OPTION_ALIAS | OPTION_HIDDEN))
             continue;
         if (o->section)
             buf_printf(to, "\n# ---- %s ----\n", o->section);

@@ -19,6 +19,8 @@ enum config_policy { /* maxmemory-policy */
 
 enum config_log_level { LOG_DEBUG, LOG_VERBOSE, LOG_NOTICE, LOG_WARNING, LOG_NOTHING };
 enum config_pin { PIN_NO, PIN_YES, PIN_AUTO };
+enum config_sync { SYNC_EVERYSEC, SYNC_ALWAYS, SYNC_NO };
+enum config_sanitize { SANITIZE_NO, SANITIZE_YES, SANITIZE_CLIENTS };
 enum config_debug { DEBUG_NO, DEBUG_YES, DEBUG_LOCAL };
 
 struct config_output_limit { /* client-output-buffer-limit of one class */
@@ -66,13 +68,25 @@ struct config {
     int64_t client_query_buffer_limit; /* bytes */
     struct config_output_limit output_limits[3]; /* normal, replica, pubsub */
     int64_t tracking_table_max_keys; /* 0: no limit */
-    int enable_debug_command; /* enum config_debug */
+    int enable_debug_command, enable_protected_configs; /* enum config_debug */
     /* Process. */
     int log_level;
     char *logfile;         /* "" : standard output */
     char *dir;             /* working directory; absolute after config_load */
-    char *save;            /* only "" so far: snapshots are not taken */
-    bool appendonly;       /* only no so far */
+    /* Persistence: see server/persist/. */
+    char *save;            /* pairs of seconds and changes; "": no save points */
+    bool save_adds;        /* a line was read: the next adds to it, as with Redis */
+    char *dbfilename;
+    bool rdbcompression, rdbchecksum, stop_writes_on_bgsave_error;
+    int sanitize_dump_payload; /* enum config_sanitize */
+    int64_t rdb_key_save_delay, key_load_delay; /* us; below 0: keys a us */
+    bool appendonly;
+    char *appendfilename, *appenddirname;
+    int appendfsync;       /* enum config_sync */
+    bool no_appendfsync_on_rewrite;
+    int64_t auto_aof_rewrite_percentage, auto_aof_rewrite_min_size; /* bytes */
+    bool aof_load_truncated, aof_use_rdb_preamble, aof_timestamp_enabled;
+    int64_t shutdown_timeout; /* seconds */
     bool daemonize;        /* only no so far */
 };
 
@@ -97,9 +111,16 @@ bool config_parse(struct config *c, struct slice text, const char *name, char *e
 /* CONFIG SET of `count` name/value pairs (2 * count slices): all or nothing. `changed` receives a
  * copy with the values set; the caller puts it in force. On failure `error` is the reply's text as
  * Redis words it ("ERR CONFIG SET failed (possibly related to argument 'x') - ..."), and there is
- * no `changed` to deinit. */
+ * no `changed` to deinit. `trusted`: protected options (dir, dbfilename) may be set. */
 bool config_set(const struct config *current, const struct slice *pairs, uint32_t count,
-                struct config *changed, char *error, size_t error_size);
+                bool trusted, struct config *changed, char *error, size_t error_size);
+/* Moves the process to `dir` of `c`, and makes that absolute; false with errno. */
+bool config_enter_directory(struct config *c);
+/* The save points, which config_value_set has checked: the one at *at, which moves on. */
+struct config_save_point {
+    int64_t seconds, changes;
+};
+bool config_next_save_point(const char **at, struct config_save_point *point);
 /* CONFIG GET: calls visit for each option that a pattern matches, once, values as Redis prints
  * them. `name` is the option's, or the client's spelling where the pattern was a plain name. */
 void config_get(const struct config *c, const struct slice *patterns, uint32_t count,

@@ -89,6 +89,15 @@ void config_fault_explain(const struct config_option *o, const struct config_fau
         buf_printf(to, "%s%s '%.*s' has a letter that is no class of events: use those of "
                        "Ag$lshzxeKEtmdn", dashes, o->name, SHOWN(fault->value));
         break;
+    case FAULT_PATH:
+        buf_printf(to, "%s%s '%.*s' is a path: give a name alone, and the directory as %sdir",
+                   dashes, o->name, SHOWN(fault->value), dashes);
+        break;
+    case FAULT_EMPTY: buf_printf(to, "%s%s wants a name", dashes, o->name); break;
+    case FAULT_SAVE:
+        buf_printf(to, "%s%s wants pairs of seconds and changes such as 3600 1 300 100, or \"\"",
+                   dashes, o->name);
+        break;
     case FAULT_ONLY: explain_only(o, fault, dashes, to); break;
     }
 }
@@ -128,6 +137,12 @@ void config_fault_reply(const struct config_option *o, const struct config_fault
     case FAULT_NOTIFY:
         buf_append_text(to, "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
         break;
+    case FAULT_PATH:
+        buf_printf(to, "%s can't be a path, just a %s", o->name,
+                   o->flags & OPTION_FILE_NAME ? "filename" : "dirname");
+        break;
+    case FAULT_EMPTY: buf_printf(to, "%s can't be empty", o->name); break;
+    case FAULT_SAVE: buf_append_text(to, "Invalid save parameters"); break;
     case FAULT_ONLY:
         buf_printf(to, "%s; use %s %s", o->only_reason, o->name, o->only[0] ? o->only : "\"\"");
         break;

@@ -334,15 +334,28 @@ static bool read_sources(const struct reader *r, int argc, char **argv)
     return read_options(r, argc, argv, at);
 }
 
-bool config_load(struct config *c, int argc, char **argv, char *error, size_t error_size)
+static void keep_directory(struct config *c)
 {
-    struct reader r = {.config = c, .error = error, .error_size = error_size};
-    if (!read_sources(&r, argc, argv))
-        return false;
     char at[PATH_MAX];
     if (getcwd(at, sizeof at)) {
         mem_free(c->dir);
         c->dir = config_string_copy(slice_of(at));
     }
+}
+
+bool config_enter_directory(struct config *c)
+{
+    if (chdir(c->dir) != 0)
+        return false;
+    keep_directory(c);
+    return true;
+}
+
+bool config_load(struct config *c, int argc, char **argv, char *error, size_t error_size)
+{
+    struct reader r = {.config = c, .error = error, .error_size = error_size};
+    if (!read_sources(&r, argc, argv))
+        return false;
+    keep_directory(c);
     return true;
 }

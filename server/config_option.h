@@ -22,16 +22,21 @@ enum option_type {
     OPTION_STRING,        /* char *, owned; with OPTION_MANY the words joined by blanks */
     OPTION_BIND,          /* bind and bind_count */
     OPTION_OUTPUT_LIMITS, /* output_limits */
+    OPTION_SAVE,          /* char *, owned: pairs of numbers, joined by blanks */
     OPTION_NOTIFY,        /* int, the classes of notify-keyspace-events, a letter each */
 };
 
 enum option_flags {
     OPTION_MUTABLE = 1 << 0,   /* CONFIG SET may change it */
-    OPTION_PROTECTED = 1 << 1, /* Redis refuses CONFIG SET in words of its own */
+    OPTION_PROTECTED = 1 << 1, /* ... but only as enable-protected-configs says */
     OPTION_MANY = 1 << 2,      /* takes several words */
     OPTION_NO_WORDS = 1 << 3,  /* a bare name means the empty value */
     OPTION_ALIAS = 1 << 5,     /* an older name of the row before it */
     OPTION_DIRECTORY = 1 << 4, /* the process moves there when a file or the command line says so */
+    OPTION_FILE_NAME = 1 << 6, /* no path */
+    OPTION_DIRECTORY_NAME = 1 << 7, /* likewise */
+    OPTION_NOT_EMPTY = 1 << 8,
+    OPTION_HIDDEN = 1 << 9,    /* for tests: only who knows its name is told of it */
 };
 
 struct option_name {
@@ -69,6 +74,9 @@ enum fault_kind {
     FAULT_LIMIT_CLASS,
     FAULT_LIMIT_VALUE,
     FAULT_NOTIFY,      /* a letter that is no class */
+    FAULT_PATH,        /* a path, where a name is wanted */
+    FAULT_EMPTY,
+    FAULT_SAVE,        /* not pairs of seconds and changes */
     FAULT_ONLY,        /* well-formed, but this version lacks what it asks for */
 };
 

@@ -48,6 +48,14 @@ static const struct option_name pinning[] = {
     {"no", PIN_NO}, {"yes", PIN_YES}, {"auto", PIN_AUTO}, {NULL, 0},
 };
 
+static const struct option_name syncing[] = {
+    {"everysec", SYNC_EVERYSEC}, {"always", SYNC_ALWAYS}, {"no", SYNC_NO}, {NULL, 0},
+};
+
+static const struct option_name sanitizing[] = {
+    {"no", SANITIZE_NO}, {"yes", SANITIZE_YES}, {"clients", SANITIZE_CLIENTS}, {NULL, 0},
+};
+
 static const struct option_name backends[] = {
     {"auto", RING_AUTO}, {"io_uring", RING_URING}, {"epoll", RING_EPOLL}, {NULL, 0},
 };
@@ -215,6 +223,10 @@ static const struct config_option options[] = {
     {"enable-debug-command", ENUM_FIELD(enable_debug_command), "no", .names = debug_access,
      .text = "Whether DEBUG may be used: by nobody, by everyone, or from this host only "
              "(local). It can stop the server."},
+    {"enable-protected-configs", ENUM_FIELD(enable_protected_configs), "no",
+     .names = debug_access,
+     .text = "Whether CONFIG SET may change dir and dbfilename, which say where the server writes: "
+             "as above."},
 
     {"loglevel", ENUM_FIELD(log_level), "notice", .names = log_levels, .flags = OPTION_MUTABLE,
      .section = "Process",
@@ -223,16 +235,71 @@ static const struct config_option options[] = {
     {"logfile", STRING_FIELD(logfile), "\"\"",
      .text = "The file that the log is appended to, relative to dir. It may be renamed at any "
              "time: the next message begins a new one. \"\": standard output."},
-    {"dir", STRING_FIELD(dir), "./", .flags = OPTION_PROTECTED | OPTION_DIRECTORY,
+    {"dir", STRING_FIELD(dir), "./",
+     .flags = OPTION_MUTABLE | OPTION_PROTECTED | OPTION_DIRECTORY,
      .text = "The working directory. The server moves there when it reads this line, so "
              "relative paths in later lines start from it."},
-    {"save", STRING_FIELD(save), "\"\"", .flags = OPTION_MUTABLE | OPTION_MANY | OPTION_NO_WORDS,
-     .only = "", .only_reason = "this version does not write snapshots",
-     .text = "When to write a snapshot. This version writes none, and accepts only \"\"."},
-    {"appendonly", BOOL_FIELD(appendonly), "no", .flags = OPTION_MUTABLE, .only = "no",
-     .only_reason = "this version does not write an append-only file",
-     .text = "Whether to log writes to an append-only file. This version does not, and accepts "
-             "only no."},
+    {"save", OPTION_SAVE, FIELD(save, char *), "3600 1 300 100 60 10000",
+     .flags = OPTION_MUTABLE | OPTION_MANY | OPTION_NO_WORDS, .section = "Persistence",
+     .text = "When to write a snapshot: pairs of seconds and changes. After so many seconds, if at "
+             "least so many keys were changed, a snapshot is written while clients go on being "
+             "served. Several lines add up. \"\": never."},
+    {"dbfilename", STRING_FIELD(dbfilename), "dump.rdb",
+     .flags = OPTION_MUTABLE | OPTION_PROTECTED | OPTION_FILE_NAME,
+     .text = "The name of the snapshot's file, in dir. A name, not a path."},
+    {"rdbcompression", BOOL_FIELD(rdbcompression), "yes", .flags = OPTION_MUTABLE,
+     .text = "Whether long strings are compressed (LZF) in snapshots. Costs some CPU time."},
+    {"rdbchecksum", BOOL_FIELD(rdbchecksum), "yes",
+     .text = "Whether snapshots end with a checksum (CRC64), and whether it is checked on "
+             "loading."},
+    {"stop-writes-on-bgsave-error", BOOL_FIELD(stop_writes_on_bgsave_error), "yes",
+     .flags = OPTION_MUTABLE,
+     .text = "With yes, and while save points are set, commands that write are refused (MISCONF) "
+             "when the last snapshot could not be written, until one can."},
+    {"sanitize-dump-payload", ENUM_FIELD(sanitize_dump_payload), "no", .names = sanitizing,
+     .flags = OPTION_MUTABLE,
+     .text = "Accepted for the sake of configurations that have it: RESTORE and loading always "
+             "check packed values element by element."},
+    {"rdb-key-save-delay", INTEGER_FIELD(rdb_key_save_delay), "0", INT32_MIN, INT32_MAX,
+     .flags = OPTION_MUTABLE | OPTION_HIDDEN},
+    {"key-load-delay", INTEGER_FIELD(key_load_delay), "0", INT32_MIN, INT32_MAX,
+     .flags = OPTION_MUTABLE | OPTION_HIDDEN},
+    {"appendonly", BOOL_FIELD(appendonly), "no", .flags = OPTION_MUTABLE,
+     .text = "Whether every write is logged to the append-only file, which is what is loaded at "
+             "the next start."},
+    {"appendfilename", STRING_FIELD(appendfilename), "appendonly.aof",
+     .flags = OPTION_FILE_NAME | OPTION_NOT_EMPTY,
+     .text = "What the names of the append-only file's parts begin with. A name, not a path."},
+    {"appenddirname", STRING_FIELD(appenddirname), "appendonlydir",
+     .flags = OPTION_DIRECTORY_NAME | OPTION_NOT_EMPTY,
+     .text = "The directory of these parts, in dir. A name, not a path."},
+    {"appendfsync", ENUM_FIELD(appendfsync), "everysec", .names = syncing, .flags = OPTION_MUTABLE,
+     .text = "When what was logged is made durable. always: before anybody is told that it was "
+             "done; clients share a sync. everysec: once a second. no: when the system likes."},
+    {"no-appendfsync-on-rewrite", BOOL_FIELD(no_appendfsync_on_rewrite), "no",
+     .flags = OPTION_MUTABLE,
+     .text = "With yes nothing is synced while a snapshot or rewrite is being written (always "
+             "then is like no): less waiting for a slow disk, and less safety."},
+    {"auto-aof-rewrite-percentage", INTEGER_FIELD(auto_aof_rewrite_percentage), "100", 0, INT32_MAX,
+     .flags = OPTION_MUTABLE,
+     .text = "The append-only file is rewritten by itself when it has grown by so many percent "
+             "since the last rewrite. 0: never."},
+    {"auto-aof-rewrite-min-size", MEMORY_FIELD(auto_aof_rewrite_min_size), "64mb", 0, INT64_MAX,
+     .flags = OPTION_MUTABLE,
+     .text = "... and is at least so large."},
+    {"aof-load-truncated", BOOL_FIELD(aof_load_truncated), "yes", .flags = OPTION_MUTABLE,
+     .text = "Whether an append-only file whose end is cut off is loaded up to its last whole "
+             "command or transaction, and cut there. With no the server does not start: "
+             "lasca-check-aof --fix mends it."},
+    {"aof-use-rdb-preamble", BOOL_FIELD(aof_use_rdb_preamble), "yes", .flags = OPTION_MUTABLE,
+     .text = "Whether a rewritten append-only file begins with a snapshot in RDB format, which is "
+             "smaller and loads faster, or with commands."},
+    {"aof-timestamp-enabled", BOOL_FIELD(aof_timestamp_enabled), "no", .flags = OPTION_MUTABLE,
+     .text = "Whether the append-only file has a line with the time for each second, by which it "
+             "can be cut at a moment. Redis before 7.0 does not load such files."},
+    {"shutdown-timeout", INTEGER_FIELD(shutdown_timeout), "10", 0, INT32_MAX,
+     .flags = OPTION_MUTABLE,
+     .text = "Seconds that a shutdown waits for replicas."},
     {"daemonize", BOOL_FIELD(daemonize), "no", .only = "no",
      .only_reason = "this version stays in the foreground, under a service manager or a shell's &",
      .text = "Whether to go to the background. This version does not, and accepts only no: run "

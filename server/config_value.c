@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "proto/mem.h"
 #include "proto/number.h"
@@ -151,6 +152,53 @@ static struct config_fault set_limits(struct config *c, const struct slice *word
     return (struct config_fault){.kind = FAULT_NONE};
 }
 
+static bool is_save_point(const struct slice *words)
+{
+    int64_t seconds, changes;
+    return number_parse_integer(words[0], &seconds) && seconds >= 1 &&
+           number_parse_integer(words[1], &changes) && changes >= 0 && changes <= INT32_MAX;
+}
+
+/* Several lines add up; the first replaces the default, and an empty value all before it. */
+static struct config_fault set_save(const struct config_option *o, struct config *c,
+                                    const struct slice *words, uint32_t count)
+{
+    bool clears = count == 0 || (count == 1 && words[0].size == 0);
+    if (clears)
+        count = 0;
+    if (count % 2)
+        return (struct config_fault){FAULT_SAVE, words[0], count};
+    for (uint32_t i = 0; i < count; i += 2)
+        if (!is_save_point(words + i))
+            return (struct config_fault){FAULT_SAVE, words[i], count};
+    struct buf joined;
+    buf_init(&joined);
+    if (c->save_adds && !clears)
+        buf_append_text(&joined, c->save);
+    for (uint32_t i = 0; i < count; i++) {
+        if (joined.size)
+            buf_append(&joined, " ", 1);
+        buf_append_slice(&joined, words[i]);
+    }
+    char **to = field(o, c);
+    mem_free(*to);
+    *to = config_string_copy(buf_slice(&joined));
+    buf_deinit(&joined);
+    c->save_adds = true;
+    return (struct config_fault){.kind = FAULT_NONE};
+}
+
+bool config_next_save_point(const char **at, struct config_save_point *point)
+{
+    char *end;
+    if (!**at)
+        return false;
+    point->seconds = strtoll(*at, &end, 10);
+    point->changes = strtoll(end, &end, 10);
+    *at = end;
+    return true;
+}
+
 /* Letters of classes, in the order in which they are printed: what A stands for first. Redis prints
  * the one behind that, too, only where not all of them are set. */
 static const struct {
@@ -179,6 +227,11 @@ static enum fault_kind set_notify(int *to, struct slice word)
     return FAULT_NONE;
 }
 
+static bool is_path(struct slice word)
+{
+    return word.size && (memchr(word.data, '/', word.size) || memchr(word.data, '\\', word.size));
+}
+
 static enum fault_kind set_one(const struct config_option *o, struct config *c, struct slice word)
 {
     switch (o->type) {
@@ -189,6 +242,10 @@ static enum fault_kind set_one(const struct config_option *o, struct config *c, 
     case OPTION_NOTIFY: return set_notify(field(o, c), word);
     default:
         assert(o->type == OPTION_STRING);
+        if (!word.size && o->flags & OPTION_NOT_EMPTY)
+            return FAULT_EMPTY;
+        if (o->flags & (OPTION_FILE_NAME | OPTION_DIRECTORY_NAME) && is_path(word))
+            return FAULT_PATH;
         set_string(field(o, c), &word, 1);
         return FAULT_NONE;
     }
@@ -201,6 +258,8 @@ static struct config_fault set_words(const struct config_option *o, struct confi
         return set_bind(c, words, count);
     if (o->type == OPTION_OUTPUT_LIMITS)
         return set_limits(c, words, count);
+    if (o->type == OPTION_SAVE)
+        return set_save(o, c, words, count);
     if (o->flags & OPTION_MANY) {
         assert(o->type == OPTION_STRING);
         set_string(field(o, c), words, count);
@@ -281,6 +340,7 @@ void config_value_print(const struct config_option *o, const struct config *c, s
     case OPTION_INTEGER:
     case OPTION_MEMORY: buf_printf(to, "%" PRId64, *(const int64_t *)at); break;
     case OPTION_ENUM: buf_append_text(to, name_of(o->names, *(const int *)at)); break;
+    case OPTION_SAVE:
     case OPTION_STRING: buf_append_text(to, *(char *const *)at); break;
     case OPTION_BIND: print_bind(c, to); break;
     case OPTION_OUTPUT_LIMITS: print_limits(c, to); break;
@@ -290,7 +350,7 @@ void config_value_print(const struct config_option *o, const struct config *c, s
 
 void config_value_unshare(const struct config_option *o, struct config *c)
 {
-    if (o->type == OPTION_STRING) {
+    if (o->type == OPTION_STRING || o->type == OPTION_SAVE) {
         char **at = field(o, c);
         *at = config_string_copy(slice_of(*at));
     } else if (o->type == OPTION_BIND) {
@@ -301,7 +361,7 @@ void config_value_unshare(const struct config_option *o, struct config *c)
 
 void config_value_free(const struct config_option *o, struct config *c)
 {
-    if (o->type == OPTION_STRING) {
+    if (o->type == OPTION_STRING || o->type == OPTION_SAVE) {
         char **at = field(o, c);
         mem_free(*at);
         *at = NULL;

@@ -14,6 +14,9 @@
 #include "server/effects.h"
 #include "server/execute.h"
 #include "server/owner.h"
+#include "server/persist/journal.h"
+#include "server/persist/load.h"
+#include "server/persist/save.h"
 #include "server/pubsub.h"
 #include "server/script/function_core.h"
 #include "server/script/script.h"
@@ -163,12 +166,20 @@ void core_wake(struct core *c, uint32_t to)
 
 void core_post(struct core *c, uint32_t to, struct core_message *m)
 {
+    m->must = c->journal.must; /* to itself, too: serve_take may keep it, or takes it as received */
     if (to == c->index && c->serving)
         serve_take(c, m);
     else if (to == c->index)
         m->receive(m);
     else
         mesh_post(server->mesh, c->index, to, &m->link);
+}
+
+void core_receive(struct core *c, struct core_message *m)
+{
+    if (m->must > c->journal.must)
+        c->journal.must = m->must;
+    m->receive(m);
 }
 
 void core_resume(struct core *c, struct session *s)
@@ -240,19 +251,24 @@ static bool has_work(const struct core *c)
 {
     return c->resume || c->touched_sessions || c->deferred_first || c->mesh_backlog ||
            c->effects_held || c->kept_first ||
-           c->request_count || c->hop_count || cron_in_haste(c);
+           c->request_count || c->hop_count || cron_in_haste(c) || save_in_haste(c) ||
+           load_in_haste(c);
 }
 
 static bool others_gave_work(const struct core *c)
 {
     return mesh_has_messages(server->mesh, c->index) ||
-           order_has_entries(server->order, c->index);
+           order_has_entries(server->order, c->index) || journal_has_news(c);
 }
 
 static unsigned sleep_until_event(struct core *c)
 {
     int64_t timeout_us = blocked_next_us(c);
     int64_t until_us = timeout_us < c->next_cron_us ? timeout_us : c->next_cron_us;
+    int64_t commit_us = journal_next_us(c);
+    until_us = until_us < commit_us ? until_us : commit_us;
+    int64_t save_us = save_next_us(c);
+    until_us = until_us < save_us ? until_us : save_us;
     int64_t wait_us = until_us - c->now_us;
     if (wait_us <= 0)
         return ring_poll(c->ring, 0);
@@ -292,8 +308,7 @@ static void receive_messages(struct core *c)
     }
     while (m) {
         struct mesh_message *next = m->next;
-        struct core_message *message = (struct core_message *)m;
-        message->receive(message);
+        core_receive(c, (struct core_message *)m);
         m = next;
     }
 }
@@ -334,6 +349,7 @@ static void gather(struct core *c)
 void core_walk(struct core *c)
 {
     c->repeat_published = false;
+    journal_note_walk(c);
     uint64_t ticket;
     struct bundle *b;
     do {
@@ -432,6 +448,25 @@ static void flush(struct core *c)
     arena_reset(&c->arena);
 }
 
+/* A commit that everybody waits for: meanwhile this core is taken to be asleep. */
+static void write_journal(struct core *c)
+{
+    ring_submit(c->ring);
+    c->asleep = true;
+    owner_release(&c->owner);
+    journal_write_now(c);
+    wake_up(c);
+    if (c->locked_out)
+        serve_locked_out(c);
+}
+
+/* Last, so that no reply waits for it. */
+static void sweep(struct core *c)
+{
+    ring_submit(c->ring);
+    save_sweep(c);
+}
+
 /* The whole. */
 
 struct core *core_create(uint32_t index)
@@ -439,6 +474,7 @@ struct core *core_create(uint32_t index)
     struct core *c = mem_alloc_aligned(sizeof(*c), 64);
     memset(c, 0, sizeof(*c));
     c->index = index;
+    c->journal.ticket = JOURNAL_NO_TICKET;
     c->batch = mem_alloc(BUNDLE_ITEMS_MAX * sizeof(*c->batch));
     c->command_stats = mem_alloc_zeroed(registry_count(server->registry) *
                                         sizeof(*c->command_stats));
@@ -511,19 +547,28 @@ void core_run(struct core *c)
         gather(c);
         if (!broken(BROKEN_WALK_BEFORE_GATHER))
             core_walk(c);
+        load_step(c);
         run_gathered(c);
+        save_step(c);
+        journal_step(c);
         flush(c);
         cron_run(c);
+        if (__builtin_expect(c->journal.writes, 0))
+            write_journal(c);
+        if (__builtin_expect(c->saving, 0))
+            sweep(c);
     }
 }
 
 void core_finish(struct core *c)
 {
+    save_core_finish(c);
     effects_finish(c);
     pubsub_finish(c);
     tracking_finish(c);
     script_core_finish(c);
     function_core_finish(c);
+    journal_core_finish(c);
     ring_destroy(c->ring);
     shard_deinit(&c->shard);
     this_core = NULL;

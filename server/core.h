@@ -37,6 +37,7 @@ struct tracking_core;
 struct core_message {
     struct mesh_message link; /* first */
     void (*receive)(struct core_message *m);
+    uint64_t must; /* the commit without which nobody may learn of it: see persist/journal.h */
 };
 
 /* A request gathered for the run step: a command on this core. */
@@ -48,6 +49,8 @@ struct request {
     size_t end;      /* offset behind it in what was fed: where the next request begins */
     uint32_t shard;  /* routing: the one shard it needs, or BUNDLE_SHARD_MANY */
     uint8_t kind;    /* routing: enum route_kind of route.c */
+    const char *refusal; /* routing: why it may not run; whatever changes until it would, it was
+                          * sent nowhere. NULL: it may */
     uint64_t hash;   /* run step: of its first key, where `hashed` */
     bool hashed;
     bool away;       /* run step: its shards are to be borrowed, or it goes there ... */
@@ -112,6 +115,26 @@ struct core_stats {
     uint32_t sample_index;
 };
 
+struct journal_flush;
+
+/* A core's side of the journal: see persist/journal.h. */
+struct core_journal {
+    uint64_t ticket;   /* of the entry of the order that it acts on, or JOURNAL_NO_TICKET */
+    uint64_t stamp;    /* the last one given */
+    uint64_t clock_ns; /* the time, read since the last walk of a log; 0: not yet */
+    uint64_t looked;   /* the commit that what ran last has to wait for */
+    uint64_t must;     /* ... and anything that ran here, or that a message told of */
+    uint64_t durable;  /* what journal.durable was when last looked at */
+    uint64_t want;     /* the commit that what was appended here will be part of */
+    int64_t want_us;   /* since when; 0: it is not */
+    bool writes;       /* journal_write_now is due */
+    uint32_t news;     /* journal.news when last looked at */
+    struct session *gated;         /* sessions with output that waits for a commit */
+    struct journal_flush *flushes; /* asked for here and not answered */
+    _Atomic bool listens;          /* there are any of these: news wake this core. Pairs with
+                                    * journal_tell's look */
+};
+
 struct core {
     uint32_t index;
     struct shard shard;
@@ -136,6 +159,8 @@ struct core {
     struct core_mask touched; /* participants of what was published: attended before the walk */
     struct core_mask outgoing_mask;     /* cores with hops in `outgoing` */
     struct bundle *outgoing[SHARD_COUNT_MAX]; /* by core: a chain, newest first */
+
+    struct core_journal journal;
 
     /* Session lists. */
     struct session *sessions;  /* all, newest first */
@@ -185,6 +210,7 @@ struct core {
     uint32_t stop_rounds;      /* iterations since the stop began */
     bool tells;                /* invalidations are to be on their way before our replies */
     bool trimming;             /* what clients have cached is to be trimmed on: tracking.h */
+    bool saving;               /* a snapshot is to be swept on: persist/save.h */
     bool sweeping;             /* the last sweep slice was fruitful: another one is due */
     int64_t sweep_used_us;     /* in this period */
     uint64_t cron_commands;    /* stats.commands at the last cron */
@@ -231,6 +257,8 @@ void core_finish(struct core *c);
  * Also within the run step, between two requests: those behind then stand later in the order. So
  * what a waiter is about to be given by a transaction is gone before anybody here asks for it. */
 void core_walk(struct core *c);
+/* Takes a message from another core. */
+void core_receive(struct core *c, struct core_message *m);
 /* Posts a message to another core, or receives it at once where `to` is the caller's. */
 void core_post(struct core *c, uint32_t to, struct core_message *m);
 /* Makes a core that sleeps go round once. Call after publishing what it shall see. */

@@ -5,6 +5,9 @@
 #include "server/accept.h"
 #include "server/blocked.h"
 #include "server/effects.h"
+#include "server/persist/aof.h"
+#include "server/persist/journal.h"
+#include "server/persist/save.h"
 #include "server/server.h"
 #include "server/session.h"
 #include "server/tracking.h"
@@ -40,7 +43,7 @@ static int64_t monotonic_us(void)
 static void sweep(struct core *c)
 {
     const struct keyspace_options *o = &server->keyspace.options;
-    if (!o->active_expire || server->cron_paused || !shard_has_expiring(&c->shard)) {
+    if (!o->active_expire || o->loading || server->cron_paused || !shard_has_expiring(&c->shard)) {
         c->sweeping = false;
         return;
     }
@@ -60,6 +63,8 @@ static void sweep(struct core *c)
         blocked_serve(c, &c->shard, NULL);
         c->mesh_backlog = true; /* who was served may be told by a message: no sleep before that */
     }
+    if (server->keyspace.options.journal)
+        journal_look(c, &c->shard, NULL);
 }
 
 static void sample(struct core *c)
@@ -158,7 +163,7 @@ static void stop(struct core *c)
     for (struct session *s = c->sessions; s; s = s->next)
         session_end(c, s, !late);
     c->stop_rounds++;
-    if (!cron_in_haste(c) && !c->drained && !c->sessions && !c->dispatched) {
+    if (!cron_in_haste(c) && !c->drained && !c->sessions && !c->dispatched && journal_is_idle(c)) {
         c->drained = true;
         /* The last to come wakes the others: all look at the count. */
         if (atomic_fetch_add(&server->cores_drained, 1) + 1 == server->core_count)
@@ -214,6 +219,9 @@ void cron_run(struct core *c)
         return;
     if (!server->cron_paused)
         look_after(c);
+    save_cron(c);
+    if (c->index == 0)
+        aof_cron(c);
     end_pause(c);
     bool busy = c->over_soft_limit || c->held || c->stop_deadline_us ||
                 c->stats.commands != c->cron_commands || shard_has_expiring(&c->shard);

@@ -135,6 +135,12 @@ static bool order_is_full(const struct core *c)
     return c->deferred_first || !order_has_room(server->order, c->index);
 }
 
+static void come_home(struct core *c, struct bundle *b)
+{
+    c->effects->under_way--;
+    bundle_dispose(c, b);
+}
+
 /* Where the order is full, the bundle waits among those that were deferred. */
 static void send_some(struct core *c, struct effects *x)
 {
@@ -152,8 +158,10 @@ static void send_some(struct core *c, struct effects *x)
         return;
     }
     x->deferred |= order_is_full(c);
-    bundle_dispatch(c, bundle_create(c, NULL, BUNDLE_SPLIT, &mask, requests, n,
-                                     (struct slice){NULL, 0}, false));
+    struct bundle *b = bundle_create(c, NULL, BUNDLE_SPLIT, &mask, requests, n,
+                                     (struct slice){NULL, 0}, false);
+    b->done = come_home;
+    bundle_dispatch(c, b);
     x->under_way++;
     drop_first(x, n);
 }
@@ -185,12 +193,6 @@ bool effects_flush(struct core *c)
             send_some(c, x);
     }
     return true;
-}
-
-void effects_done(struct core *c, struct bundle *b)
-{
-    c->effects->under_way--;
-    bundle_dispose(c, b);
 }
 
 void effects_finish(struct core *c)

@@ -12,6 +12,8 @@
 
 #include "server/blocked.h"
 #include "server/core.h"
+#include "server/persist/journal.h"
+#include "server/server.h"
 
 /* Takes the events of `shard`, or of those in `shards` (by index, NULL where not at hand). */
 void effects_take(struct core *c, struct shard *shard, struct shard *const *shards);
@@ -19,6 +21,8 @@ void effects_take(struct core *c, struct shard *shard, struct shard *const *shar
 static inline void effects_look(struct core *c, struct shard *shard, struct shard *const *shards)
 {
     blocked_look(c, shard, shards);
+    if (__builtin_expect(server->keyspace.options.journal, 0))
+        journal_look(c, shard, shards);
     if (__builtin_expect(!shard || shard->events.first, 0))
         effects_take(c, shard, shards);
 }
@@ -32,7 +36,5 @@ void effects_settle(struct core *c);
 /* Step 4: sends them on their way. False where the order log has no room: then nothing else may
  * leave this core in this iteration. */
 bool effects_flush(struct core *c);
-/* A bundle of notifications has come home. */
-void effects_done(struct core *c, struct bundle *b);
 /* Frees what is left at the end. */
 void effects_finish(struct core *c);

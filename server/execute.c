@@ -5,9 +5,11 @@
 #include <assert.h>
 
 #include "server/bundle.h"
+#include "server/persist/save.h"
 #include "server/server.h"
 #include "server/session.h"
 #include "server/tracking.h"
+#include "shard/journal.h"
 
 void execute_start_clock(struct core *c)
 {
@@ -33,6 +35,8 @@ void execute_prepare(struct core *c, struct call *call, struct shard *shard,
     call->strayed = false;
     call->may_wait = true;
     call->in_script = false;
+    call->journaled = CALL_JOURNAL_AS_IS;
+    call->later = NULL;
     call->repeated = false;
     call->wait.asked = false;
     call->wait.args = NULL;
@@ -152,6 +156,22 @@ void execute_merge(struct core *c, struct call *call, const struct split_parts *
     }
 }
 
+/* A part, journaled. */
+static void run_body(struct call *call)
+{
+    bool journal = call->keyspace->options.journal;
+    uint64_t changes = journal ? journal_changes(call) : 0;
+    call->journaled = CALL_JOURNAL_AS_IS;
+    call->command->run(call);
+    if (__builtin_expect(journal, 0))
+        journal_after(call, changes);
+}
+
+bool execute_flushes_all(const struct command *command)
+{
+    return strcmp(command->name, "flushall") == 0;
+}
+
 void execute_everywhere(struct core *c, struct call *call, struct shard *const *shards)
 {
     struct split_section sections[SHARD_COUNT_MAX];
@@ -167,7 +187,7 @@ void execute_everywhere(struct core *c, struct call *call, struct shard *const *
         call->shard = shards[count];
         call->value = 0;
         parts.size = count ? ends[count - 1] : 0;
-        call->command->run(call);
+        run_body(call);
         ends[count] = parts.size;
         sections[count] = (struct split_section){.value = call->value, .shard = count};
     }
@@ -186,6 +206,11 @@ void execute_everywhere(struct core *c, struct call *call, struct shard *const *
         count_failure(c, call, start);
     if (call->flushed)
         event_invalidate_all(shards[0], call->client);
+    if (__builtin_expect(call->flushed && execute_flushes_all(call->command), 0)) {
+        for (uint32_t i = 0; i < server->core_count; i++)
+            save_note_flushed(shards[i]);
+        save_flushed();
+    }
     count_call(c, call->command);
 }
 
@@ -207,6 +232,10 @@ static inline void run_whole(struct core *c, struct call *call)
             reply_ok(&call->reply);
         if (call->flushed)
             event_invalidate_all(call->shard, call->client);
+        if (__builtin_expect(call->flushed && execute_flushes_all(command), 0)) {
+            save_note_flushed(call->shard);
+            save_flushed();
+        }
         break;
     case SPLIT_ITEMS:
         run_items(call);
@@ -218,23 +247,38 @@ static inline void run_whole(struct core *c, struct call *call)
     }
 }
 
-/* On several shards, whose notifications stay in one order. */
+static __attribute__((noinline)) void run_journaled(struct core *c, struct call *call)
+{
+    uint64_t changes = journal_changes(call);
+    run_whole(c, call);
+    journal_after(call, changes);
+}
+
+/* On several shards, whose notifications and journal stay in one order. */
 static __attribute__((noinline)) void run_on_many(struct core *c, struct call *call)
 {
     struct shard *const *shards = call->shards;
     bool gathers = shards && event_gather(shards, server->core_count);
-    run_whole(c, call);
+    bool journals = shards && journal_gather(shards, server->core_count);
+    if (call->keyspace->options.journal)
+        run_journaled(c, call);
+    else
+        run_whole(c, call);
     if (gathers)
         event_gather_end(shards, server->core_count);
+    if (journals)
+        journal_gather_end(shards, server->core_count);
 }
 
 void execute_whole(struct core *c, struct call *call)
 {
     size_t start = call->reply.out->size;
-    if (__builtin_expect(call->shard != NULL, 1))
-        run_whole(c, call);
-    else
+    if (__builtin_expect(!call->shard, 0))
         run_on_many(c, call);
+    else if (__builtin_expect(call->keyspace->options.journal, 0))
+        run_journaled(c, call);
+    else
+        run_whole(c, call);
     if (__builtin_expect(call->track != 0, 0))
         tracking_remember(call);
     if (__builtin_expect(call->wait.asked || call->strayed, 0))
@@ -260,7 +304,7 @@ void execute_count_inner(struct core *c, const struct command *command)
 
 void execute_part(struct core *c, struct call *call)
 {
-    call->command->run(call);
+    run_body(call);
     if (__builtin_expect(call->track != 0, 0))
         tracking_remember(call);
     uint64_t now = core_ticks();

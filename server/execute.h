@@ -28,3 +28,6 @@ void execute_merge(struct core *c, struct call *call, const struct split_parts *
 void execute_count_error(struct core *c, struct slice text);
 /* Starts the clock of the commands run next, one after the other. */
 void execute_start_clock(struct core *c);
+
+/* Of a command that has flushed databases: it is FLUSHALL. */
+bool execute_flushes_all(const struct command *command);

@@ -10,11 +10,13 @@
 #include "server/registry.h"
 #include "server/serve.h"
 #include "server/execute.h"
+#include "server/persist/journal.h"
 #include "server/pubsub.h"
 #include "server/route.h"
 #include "server/server.h"
 #include "server/session.h"
 #include "server/tracking.h"
+#include "shard/journal.h"
 
 /* Keys of one command that are kept on the stack. */
 #define FEW_KEYS 32
@@ -39,9 +41,11 @@ static bool has_all(const struct inner *in)
 static void note_marks(struct inner *in)
 {
     in->marks = mem_alloc_zeroed(server->core_count * sizeof(*in->marks));
-    for (uint32_t i = 0; i < server->core_count; i++)
-        if (inner_at_hand(in, i))
-            in->marks[i] = event_mark(&inner_at_hand(in, i)->events);
+    for (uint32_t i = 0; i < server->core_count; i++) {
+        const struct shard *s = inner_at_hand(in, i);
+        if (s)
+            in->marks[i] = (struct inner_mark){event_mark(&s->events), journal_mark(s)};
+    }
 }
 
 void inner_begin(struct inner *in, struct call *outer, bool may_stray)
@@ -53,6 +57,9 @@ void inner_begin(struct inner *in, struct call *outer, bool may_stray)
         .at_home = outer->session && outer->session->home == c->index, .around = c->inner,
     };
     c->inner = in;
+    /* It may reach beyond the shard of its keys, where others are held with that. */
+    in->gathers = !in->around && in->shards && journal_gather(in->shards, server->core_count);
+    call_journal_nothing(outer); /* what it causes is journaled */
     in->all = has_all(in);
     in->may_stray = may_stray && !in->all;
     assert(!in->around || in->around->may_stray == in->may_stray);
@@ -72,9 +79,13 @@ static void take_back(struct inner *in)
 {
     if (!broken(BROKEN_NO_UNDO))
         undo_take_back(&in->undo);
-    for (uint32_t i = 0; i < server->core_count; i++)
-        if (inner_at_hand(in, i))
-            event_cut(inner_at_hand(in, i), in->marks[i]);
+    for (uint32_t i = 0; i < server->core_count; i++) {
+        struct shard *s = inner_at_hand(in, i);
+        if (!s)
+            continue;
+        event_cut(s, in->marks[i].event);
+        journal_cut_back(s, in->marks[i].journal);
+    }
     in->outer->strayed = true;
 }
 
@@ -91,6 +102,8 @@ struct inner_message {
 static void post(struct inner *in, const struct core_mask *mask, struct slice channel,
                  struct slice message, bool sharded)
 {
+    if (server->keyspace.options.journal)
+        journal_precede(in->core, in->shard, in->shards);
     for (uint32_t i = 0; i < server->core_count; i++) {
         if (!core_mask_has(mask, i) || !inner_at_hand(in, i) ||
             !pubsub_post(server->cores[i], channel, message, sharded))
@@ -357,6 +370,8 @@ bool inner_end(struct inner *in)
     if (in->strayed && !in->may_stray)
         assert(!"a command that named all its shards has missed one");
     in->core->inner = in->around;
+    if (in->gathers)
+        journal_gather_end(in->shards, server->core_count);
     if (in->announced)
         serve_end(in);
     if (in->around) {

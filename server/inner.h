@@ -19,6 +19,12 @@
 
 struct inner_message;
 
+/* Where a shard's events and its journal ended at the begin. */
+struct inner_mark {
+    struct event *event;
+    size_t journal;
+};
+
 struct inner {
     struct core *core;
     struct inner *around;     /* of the transaction that this is a script of; or NULL */
@@ -44,7 +50,8 @@ struct inner {
     /* Of the outermost alone: */
     struct inner_message *messages, *messages_last; /* published, not yet posted */
     struct undo undo;
-    struct event **marks;     /* by shard: where its events ended at the begin */
+    struct inner_mark *marks; /* by shard */
+    bool gathers;             /* all that is journaled goes to one shard */
 };
 
 /* Begins: finds out what is at hand. `may_stray` false: the outer command has named all that it

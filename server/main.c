@@ -5,6 +5,11 @@
 #include <unistd.h>
 
 #include "net/ring.h"
+#include "server/persist/aof.h"
+#include "server/persist/load.h"
+#include "server/persist/save.h"
+#include "server/persist/aof.h"
+#include "server/persist/load.h"
 #include "server/server.h"
 
 #define ERROR_SIZE 1024
@@ -59,18 +64,31 @@ static sigset_t stop_signals(void)
     return set;
 }
 
-/* The main thread only waits: for a signal, or for SHUTDOWN. A second signal ends at once. */
+/* Not clean: nothing is saved. */
+static void end_at_once(void)
+{
+    log_write(&server->log, LOG_WARNING, "You insist... exiting now.");
+    save_remove_temp();
+    _exit(1);
+}
+
+/* The main thread only waits: for a signal, which asks for a clean stop, or for that to have come
+ * to its end. A stop may fail: then the server goes on. A second interrupt while it is under way,
+ * and any second signal once the cores stop, ends at once. */
 static void wait_for_stop(void)
 {
     sigset_t set = stop_signals();
-    int signal_number;
-    do {
-        signal_number = 0;
-        sigwait(&set, &signal_number);
-    } while (signal_number == SIGUSR2 && !atomic_load(&server->shutdown_asked));
-    if (signal_number != SIGUSR2)
-        log_write(&server->log, LOG_WARNING, "Received %s, stopping",
-                  signal_number == SIGTERM ? "SIGTERM" : "SIGINT");
+    while (!atomic_load(&server->shutdown_asked)) {
+        int number = 0;
+        sigwait(&set, &number);
+        if (number == SIGUSR2)
+            continue;
+        if (number == SIGINT && shutdown_in_progress())
+            end_at_once();
+        log_write(&server->log, LOG_WARNING, "Received %s scheduling shutdown...",
+                  number == SIGTERM ? "SIGTERM" : "SIGINT");
+        shutdown_by_signal();
+    }
     server_stop();
     sigdelset(&set, SIGUSR2);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
@@ -116,6 +134,7 @@ int main(int argc, char **argv)
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of the write */
     bool created = server_create(&config, error, sizeof(error));
     config_deinit(&config);
     if (!created)
@@ -127,6 +146,9 @@ int main(int argc, char **argv)
     log_write(&server->log, LOG_NOTICE, "Lasca %s, pid %d, port %lld, %u shards, %s", LASCA_VERSION,
               (int)getpid(), (long long)server->config.port, server->core_count,
               server->backend == RING_URING ? "io_uring" : "epoll");
+    if (server->config.appendonly && !aof_open(error, sizeof(error)))
+        return fail(error);
+    load_plan_start();
     int status = server_run(wait_for_stop);
     log_write(&server->log, LOG_WARNING, "Lasca is now ready to exit, bye bye...");
     server_destroy();

@@ -184,6 +184,9 @@ uint32_t pubsub_post(struct core *to, struct slice channel, struct slice message
     uint32_t pattern_count = sharded ? 0 : match(p, channel, &receivers);
     if (!receivers)
         return 0;
+    const struct core *self = core_self();
+    if (self && self->journal.must > to->journal.must)
+        to->journal.must = self->journal.must; /* it may tell of what is not durable yet */
     size_t size = size_max(channel, message);
     struct message *m = pattern_count ? NULL : extend_last(p, t, size);
     if (!m)

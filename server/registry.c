@@ -198,7 +198,7 @@ static void fill_categories(struct command *row)
 static void fill_parsed_apart(struct command *row)
 {
     bool strays = row->reach && row->route == ROUTE_CROSS;
-    if (strays || (row->flags & CMD_BLOCKING) || row->run == transaction_run_multi)
+    if (strays || (row->flags & (CMD_BLOCKING | CMD_LATER)) || row->run == transaction_run_multi)
         row->flags |= CMD_PARSED_APART;
 }
 

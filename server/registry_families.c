@@ -10,7 +10,8 @@ struct registry *registry_create(void)
     static const struct command *const tables[] = {
         string_commands, string_range_commands, string_multi_commands, lcs_commands,
         counter_commands, bitmap_commands, bitfield_commands, bitop_commands,
-        generic_commands, expire_commands, scan_commands, object_commands, keyspace_commands,
+        generic_commands, expire_commands, scan_commands, object_commands,
+        keyspace_commands, dump_commands, restore_commands,
         list_commands, list_move_commands, list_block_commands,
         set_commands, set_algebra_commands,
         hash_commands, hash_counter_commands, hash_random_commands, hash_expire_commands,
@@ -20,7 +21,8 @@ struct registry *registry_create(void)
         stream_info_commands,
         hyperloglog_commands, geo_commands, geo_search_commands, sort_commands,
         connection_commands, client_commands, command_commands,
-        server_commands, config_commands, info_commands, debug_commands,
+        server_commands, persist_commands, migrate_commands, config_commands, info_commands,
+        debug_commands,
         transaction_commands, pubsub_commands, script_commands, function_commands,
     };
     return registry_create_from(tables, sizeof(tables) / sizeof(tables[0]));

@@ -118,7 +118,11 @@ void route_classify(struct core *c, struct session *s, struct request *r, struct
 {
     r->kind = ROUTED_HERE;
     r->shard = c->index;
-    if (!session_admits(s, r->command, r->argc) || r->command->route == ROUTE_SESSION)
+    if (!session_admits(s, r->command, r->argc)) {
+        r->refusal = session_refusal(c, s, r->command, r->argv, r->argc);
+        return;
+    }
+    if (r->command->route == ROUTE_SESSION)
         return;
     if (r->command->route != ROUTE_KEY) {
         classify_many(c, r, many);
@@ -143,7 +147,8 @@ static void run_here(struct core *c, struct session *s, const struct request *re
 
 bool route_holds_back(const struct core *c, const struct request *r)
 {
-    if (__builtin_expect(server->pause_until_ms <= c->wall_ms, 1) || !r->command)
+    if (__builtin_expect(server->pause_until_ms <= c->wall_ms, 1) || !r->command ||
+        r->session->replay)
         return false;
     if (!session_admits(r->session, r->command, r->argc))
         return false; /* what is wrong with it can be said at once */

@@ -31,7 +31,7 @@ const char *serve_refusal(enum held_kind kind)
 }
 
 /* The kind of any script that runs for long. */
-static enum held_kind held_anywhere(void)
+enum held_kind serve_busy(void)
 {
     enum held_kind kind = HELD_NOT;
     for (uint32_t i = 0; i < server->core_count && kind == HELD_NOT; i++)
@@ -43,7 +43,7 @@ static enum held_kind held_anywhere(void)
 static enum held_kind held_for(const struct core *c)
 {
     enum held_kind kind = serve_held(c);
-    return kind != HELD_NOT ? kind : held_anywhere();
+    return kind != HELD_NOT ? kind : serve_busy();
 }
 
 enum held_kind serve_held_of(const struct core_mask *mask)
@@ -231,7 +231,7 @@ static bool take_message(struct core *c, struct core_message *m)
         return true;
     }
     if (accept_is_message(m) || (m->receive == bundle_come_home && !b->blocked)) {
-        m->receive(m);
+        core_receive(c, m);
         return true;
     }
     return false;
@@ -277,7 +277,7 @@ void serve_kept(struct core *c)
     c->kept_first = c->kept_last = NULL;
     while (m) {
         struct core_message *next = (struct core_message *)m->link.next;
-        m->receive(m);
+        core_receive(c, m);
         m = next;
     }
 }
@@ -331,7 +331,7 @@ enum serve_reason {
 static bool begin(struct core *c, enum serve_reason why)
 {
     pthread_mutex_lock(&c->serve_mutex);
-    bool waits = why == SERVE_STANDS && held_anywhere() != HELD_NOT && !atomic_load(&c->begun);
+    bool waits = why == SERVE_STANDS && serve_busy() != HELD_NOT && !atomic_load(&c->begun);
     c->serving = why == SERVE_RUNS || waits || serve_held(c) != HELD_NOT;
     if (!c->serving)
         pthread_mutex_unlock(&c->serve_mutex);

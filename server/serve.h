@@ -56,6 +56,8 @@ static inline enum held_kind serve_held(const struct core *c)
     /* Pairs with the release in serve_announce and serve_end. */
     return (enum held_kind)atomic_load_explicit(&c->held_by, memory_order_acquire);
 }
+/* The kind of script that runs for long now, anywhere; HELD_NOT: none. */
+enum held_kind serve_busy(void);
 /* The kind of script that keeps any of these shards. */
 enum held_kind serve_held_of(const struct core_mask *mask);
 /* Answers a request with Redis's error. */

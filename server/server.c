@@ -16,6 +16,10 @@
 #include "server/accept.h"
 #include "server/core.h"
 #include "server/cpus.h"
+#include "server/persist/aof.h"
+#include "server/persist/journal.h"
+#include "server/persist/load.h"
+#include "server/persist/save.h"
 #include "server/pubsub.h"
 #include "server/script/busy.h"
 #include "server/script/function.h"
@@ -86,6 +90,9 @@ void server_apply_config(void)
         .active_expire = server->active_expire,
         .active_expire_effort = (uint32_t)c->active_expire_effort,
         .notify = notify_classes(c),
+        .journal = server->keyspace.options.journal,
+        .loading = server->keyspace.options.loading,
+        .sanitize = c->sanitize_dump_payload != SANITIZE_NO,
         .hash_max_listpack_entries = (uint32_t)c->hash_max_listpack_entries,
         .hash_max_listpack_value = (uint32_t)c->hash_max_listpack_value,
         .set_max_listpack_entries = (uint32_t)c->set_max_listpack_entries,
@@ -137,6 +144,10 @@ bool server_create(const struct config *config, char *error, size_t error_size)
     server->functions = functions_create();
     server->scripts = scripts_create();
     server->busy = busy_create(count);
+    server->save = save_create();
+    server->load = load_create();
+    server->journal = journal_create();
+    server->aof = aof_create();
     server->cores = mem_alloc(count * sizeof(*server->cores));
     for (uint32_t i = 0; i < count; i++)
         server->cores[i] = core_create(i);
@@ -153,11 +164,15 @@ bool server_create(const struct config *config, char *error, size_t error_size)
 void server_destroy(void)
 {
     functions_destroy(server->functions);
+    load_destroy(server->load);
     for (uint32_t i = 0; i < server->core_count; i++)
         core_destroy(server->cores[i]);
     mem_free(server->cores);
     scripts_destroy(server->scripts);
     busy_destroy(server->busy);
+    aof_destroy(server->aof);
+    journal_destroy(server->journal);
+    save_destroy(server->save);
     mesh_destroy(server->mesh);
     pubsub_destroy_interest(server->interest);
     order_destroy(server->order);
@@ -295,11 +310,14 @@ int server_run(void (*wait_for_stop)(void))
     if (error)
         log_write(&server->log, LOG_WARNING, "Cannot set up a ring: %s: try io-backend epoll",
                   strerror(error));
-    else
+    else if (!load_in_progress())
         log_write(&server->log, LOG_NOTICE, "Ready to accept connections tcp");
     pthread_barrier_wait(&start.go);
     if (!error) {
         wait_for_stop();
+        load_stop(server->load);
+        aof_stop(server->aof);
+        save_stop();
         pthread_barrier_wait(&start.done);
     }
     for (uint32_t i = 0; i < count; i++)

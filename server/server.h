@@ -16,12 +16,19 @@
 /* The Redis version whose behaviour this is: what clients that look at versions get to see. */
 #define SERVER_REDIS_VERSION "7.2.6"
 
+struct aof;
 struct busy_scripts;
 struct core;
 struct functions;
 struct interest;
+struct journal;
+struct load;
 struct mesh;
+struct save;
 struct scripts;
+
+#define WRITE_FAULT_SAVE (1u << 0) /* the last snapshot failed: stop-writes-on-bgsave-error */
+#define WRITE_FAULT_AOF (1u << 1)  /* the append-only file cannot be written */
 
 struct server {
     struct config config;
@@ -36,6 +43,11 @@ struct server {
     struct functions *functions; /* script/function.h; changed while all cores stand still */
     struct scripts *scripts;  /* script/store.h */
     struct busy_scripts *busy; /* script/busy.h */
+    struct save *save;         /* persist/save.h, and so on */
+    struct load *load;
+    struct journal *journal;
+    struct aof *aof;
+    _Atomic uint32_t write_faults; /* WRITE_FAULT_...: why commands that write are refused */
     int listeners[CONFIG_BIND_MAX];
     uint32_t listener_count;
     int backend;              /* enum ring_backend in use */

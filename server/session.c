@@ -18,6 +18,7 @@
 #include "server/transaction.h"
 #include "server/session_table.h"
 #include "server/tracking.h"
+#include "server/write_fault.h"
 
 /* Unread bytes behind a dispatch under way, above which the socket is left alone until it is done.
  * */
@@ -52,6 +53,19 @@ struct session *session_create(struct core *c, int fd, uint64_t id)
     return s;
 }
 
+struct session *session_create_replay(struct core *c)
+{
+    struct session *s = mem_alloc_zeroed(sizeof(*s));
+    s->conn.fd = -1;
+    s->home = c->index;
+    s->protocol = 2;
+    s->batch_max = BUNDLE_ITEMS_MAX;
+    s->authenticated = s->replay = true;
+    s->reply_mode = REPLY_OFF;
+    resp_init(&s->parser);
+    return s;
+}
+
 static void free_slice(struct slice *s)
 {
     mem_free((char *)s->data);
@@ -76,6 +90,8 @@ static void destroy(struct core *c, struct session *s)
         leave_list(&c->touched_sessions, s, offsetof(struct session, next_touched));
     if (s->in_held)
         leave_list(&c->held, s, offsetof(struct session, next_held));
+    if (s->in_gated)
+        journal_await_end(c, s);
     if (s->previous)
         s->previous->next = s->next;
     else
@@ -95,6 +111,21 @@ static void destroy(struct core *c, struct session *s)
     free_slice(&s->name);
     free_slice(&s->lib_name);
     free_slice(&s->lib_version);
+    mem_free(s);
+}
+
+void session_destroy_replay(struct core *c, struct session *s)
+{
+    assert(s->replay && !s->bundle && !s->queued && !s->in_held);
+    if (s->in_resume)
+        leave_list(&c->resume, s, offsetof(struct session, next_resume));
+    if (s->in_touched)
+        leave_list(&c->touched_sessions, s, offsetof(struct session, next_touched));
+    transaction_discard(c, s);
+    resp_deinit(&s->parser);
+    buf_deinit(&s->query);
+    buf_deinit(&s->retired);
+    session_drop_output(c, s);
     mem_free(s);
 }
 
@@ -157,6 +188,8 @@ static void query_unpin(struct session *s)
 
 static struct resp_limits limits_of(const struct session *s)
 {
+    if (s->replay)
+        return (struct resp_limits){INT64_MAX, INT32_MAX, INLINE_SIZE_MAX};
     if (s->authenticated)
         return (struct resp_limits){(uint64_t)server->config.proto_max_bulk_len, INT32_MAX,
                                     INLINE_SIZE_MAX};
@@ -438,6 +471,27 @@ void session_received(struct core *c, struct session *s, const char *data, size_
         core_resume(c, s);
 }
 
+void session_feed(struct core *c, struct session *s, struct slice commands)
+{
+    query_append(s, commands.data, commands.size);
+    if (busy(s))
+        s->more = true;
+    else
+        feed_query(c, s);
+    if (s->more && !busy(s))
+        core_resume(c, s);
+}
+
+size_t session_waiting(const struct session *s)
+{
+    return query_size(s);
+}
+
+bool session_is_idle(const struct session *s)
+{
+    return !busy(s) && query_size(s) == 0;
+}
+
 void session_resume(struct core *c, struct session *s)
 {
     if (busy(s))
@@ -466,6 +520,7 @@ void session_bundle_done(struct core *c, struct session *s, struct bundle *b)
 {
     assert(s->bundle == b);
     s->bundle = NULL;
+    session_needs(s, bundle_must(b));
     if (!s->closing && !(b->blocked && blocked_answer_recalled(c, s, b)))
         bundle_write_replies(c, b, s);
     tracking_release(c, s);
@@ -533,8 +588,24 @@ const char *session_refusal(struct core *c, struct session *s, const struct comm
                  row->full_name);
     } else if (s->transaction && (row->flags & CMD_NO_MULTI)) {
         return "ERR Command not allowed inside a transaction";
+    } else if (server->keyspace.options.loading && !session_admits_loading(s, row)) {
+        return SESSION_LOADING_TEXT;
+    } else if (write_fault_any() && session_writes(s, row)) {
+        return write_fault_text();
     }
     return text;
+}
+
+/* PING tells whoever watches over the server, as with Redis. */
+bool session_writes(const struct session *s, const struct command *row)
+{
+    if (s->replay)
+        return false;
+    if (row->run == transaction_run_exec && s->transaction) {
+        struct request r = {.session = (struct session *)s, .command = row};
+        return transaction_flags(&r) & CMD_WRITE;
+    }
+    return (row->flags & CMD_WRITE) || strcmp(row->name, "ping") == 0;
 }
 
 static bool is_listener(const struct session *s)
@@ -545,6 +616,12 @@ static bool is_listener(const struct session *s)
 void session_restrict(struct session *s)
 {
     s->restricted = !s->authenticated || is_listener(s);
+}
+
+bool session_admits_loading(const struct session *s, const struct command *row)
+{
+    return s->replay || ((row->flags & CMD_LOADING) &&
+                         !(row->run == transaction_run_exec && transaction_needs_data(s)));
 }
 
 bool session_still_admits(const struct session *s, const struct command *row)
@@ -562,6 +639,14 @@ static void park(struct core *c, struct request *r, struct call *call)
     struct bundle *b =
         bundle_create(c, r->session, kind, &mask, r, 1, (struct slice){NULL, 0}, false);
     blocked_park(c, b, call);
+}
+
+/* A command that was run here is answered later. */
+static void answer_later(struct core *c, struct request *r, struct bundle **later)
+{
+    struct core_mask own = {0};
+    core_mask_add(&own, c->index);
+    *later = bundle_create(c, r->session, BUNDLE_HOP, &own, r, 1, (struct slice){NULL, 0}, false);
 }
 
 /* A script strayed when it was run here. Those of its group behind it go with it. */
@@ -586,14 +671,17 @@ static bool run(struct core *c, struct request *r, struct shard *shard,
     execute_prepare(c, &call, shard, r->command, r->argv, r->argc);
     call.shards = shards;
     call.session = s;
+    call.may_wait = !s->replay;
     call.client = s->id;
     call.track = r->track == TRACKING_READS ? track_client(s->home, s->id) : 0;
     call.first_key_hash = r->hash;
     call.first_key_hashed = r->hashed;
     execute_whole(c, &call);
-    if (__builtin_expect(!call.wait.asked && !call.strayed, 1))
+    if (__builtin_expect(!call.wait.asked && !call.strayed && !call.later, 1))
         return true;
-    if (call.strayed)
+    if (call.later)
+        answer_later(c, r, call.later);
+    else if (call.strayed)
         run_with_all(c, r);
     else
         park(c, r, &call);
@@ -642,7 +730,8 @@ void session_refuse(struct core *c, const struct request *r, const char *refusal
     session_reply_end(r->session, mark);
 }
 
-static void answer(struct core *c, struct request *r, struct shard *shard,
+/* True where it has run: it was not refused. */
+static bool answer(struct core *c, struct request *r, struct shard *shard,
                    struct shard *const *shards)
 {
     struct session *s = r->session;
@@ -651,20 +740,27 @@ static void answer(struct core *c, struct request *r, struct shard *shard,
     bool replied = true;
     if (__builtin_expect(s->tracking != NULL, 0))
         tracking_mark(s, r, 1);
-    if (__builtin_expect(session_admits(s, r->command, r->argc), 1))
+    const char *refusal = r->refusal;
+    if (__builtin_expect(!refusal && !session_admits(s, r->command, r->argc), 0))
+        refusal = session_refusal(c, s, r->command, r->argv, r->argc);
+    if (__builtin_expect(!refusal, 1))
         replied = run(c, r, shard, shards, out);
     else
-        write_refusal(c, r, session_refusal(c, s, r->command, r->argv, r->argc), out);
+        write_refusal(c, r, refusal, out);
     s->commands++;
     if (__builtin_expect(replied, 1))
         session_reply_end(s, mark);
+    return !refusal;
 }
 
 void session_answer(struct core *c, struct request *r, struct shard *shard,
                     struct shard *const *shards)
 {
-    answer(c, r, shard, shards);
+    bool ran = answer(c, r, shard, shards);
     effects_look(c, shard, shards);
+    if (__builtin_expect(server->keyspace.options.journal, 0) && ran &&
+        journal_concerns(r->command))
+        session_needs(r->session, c->journal.looked);
 }
 
 void session_answer_alone(struct core *c, struct request *r)

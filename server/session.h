@@ -13,6 +13,8 @@
 #include "proto/buf.h"
 #include "proto/resp.h"
 #include "server/core.h"
+#include "server/write_fault.h"
+#include "server/server.h"
 
 enum session_reply { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP };
 
@@ -29,6 +31,7 @@ struct output_chunk {
     struct output_chunk *next;
     struct buf buf;               /* borrowed, of `shared`, where that is not NULL */
     struct output_shared *shared;
+    uint64_t must;                /* the commit that it must wait for */
 };
 
 struct subscriptions;
@@ -75,6 +78,9 @@ struct session {
     bool holds_pushes;                    /* see pubsub_settle */
     bool pushed;                          /* a command has pushed while replies are off */
     int64_t soft_limit_since_ms;
+    uint64_t must;                        /* the commit that all of it must wait for */
+    struct session *next_gated;           /* core->journal.gated: output waits for that */
+    bool in_gated;
 
     /* Transactions: see transaction.h. */
     struct transaction *transaction; /* MULTI; NULL: none */
@@ -93,6 +99,7 @@ struct session {
     bool close_asked;     /* killed: close at the next chance */
     bool peer_gone;
     bool closed;          /* the ring is done with the conn */
+    bool replay;          /* without a connection: runs an append-only file, see persist/load.h */
     bool no_evict, no_touch;
     enum session_reply reply_mode;
     uint32_t reply_skip_left;
@@ -101,6 +108,16 @@ struct session {
     int64_t created_ms, last_active_ms;
     uint64_t commands, input_bytes, output_bytes;
 };
+
+/* A session without a connection, in no list, that is fed with commands of an append-only file
+ * while it is loaded; its replies go nowhere. */
+struct session *session_create_replay(struct core *c);
+/* Nothing of it is under way. */
+void session_destroy_replay(struct core *c, struct session *s);
+void session_feed(struct core *c, struct session *s, struct slice commands);
+/* Bytes that it has not taken yet; true where there are none, and nothing is under way. */
+size_t session_waiting(const struct session *s);
+bool session_is_idle(const struct session *s);
 
 /* Ring events. */
 struct session *session_create(struct core *c, int fd, uint64_t id);
@@ -133,6 +150,13 @@ void session_bundle_done(struct core *c, struct session *s, struct bundle *b);
  * */
 struct buf *session_reply_begin(struct core *c, struct session *s, size_t *mark);
 void session_reply_end(struct session *s, size_t mark);
+
+/* What was written to it, or is now, must wait for a commit: see persist/journal.h. */
+static inline void session_needs(struct session *s, uint64_t must)
+{
+    if (must > s->must)
+        s->must = must;
+}
 
 /* Sends a message of others, beside the replies: from where it is, or copied where that is cheaper.
  * While a dispatch is under way it waits until that is answered. */
@@ -179,13 +203,21 @@ char *session_subcommand_text(struct core *c, const struct command *row,
 void session_restrict(struct session *s);
 /* Where the session is restricted. */
 bool session_still_admits(const struct session *s, const struct command *row);
+/* Where a load is under way. */
+bool session_admits_loading(const struct session *s, const struct command *row);
+#define SESSION_LOADING_TEXT "LOADING Redis is loading the dataset in memory"
 /* True where a command may run now: the usual case. */
+/* Refused while the server cannot write to disk. */
+bool session_writes(const struct session *s, const struct command *row);
 static inline bool session_admits(const struct session *s, const struct command *row, uint32_t argc)
 {
     return row && row->run &&
+           (__builtin_expect(!server->keyspace.options.loading, 1) ||
+            session_admits_loading(s, row)) &&
            (row->arity > 0 ? argc == (uint32_t)row->arity : argc >= (uint32_t)-row->arity) &&
            (__builtin_expect(!s->restricted, 1) || session_still_admits(s, row)) &&
-           !((row->flags & CMD_NO_MULTI) && s->transaction);
+           !((row->flags & CMD_NO_MULTI) && s->transaction) &&
+           !(write_fault_any() && session_writes(s, row));
 }
 /* Why a command may not run now, as an error's text; NULL where it may. For `row` NULL (unknown)
  * and for wrong arity too. The text stays good until the next call (it may be in the core's arena).

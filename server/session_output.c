@@ -4,6 +4,8 @@
 
 #include "proto/mem.h"
 #include "server/blocked.h"
+#include "server/persist/journal.h"
+#include "server/persist/load.h"
 #include "server/pubsub.h"
 #include "server/server.h"
 #include "server/session.h"
@@ -41,7 +43,7 @@ static void give_buffer(struct core *c, struct buf *b)
 static void add_chunk(struct session *s, struct buf buf, struct output_shared *shared)
 {
     struct output_chunk *chunk = mem_alloc(sizeof(*chunk));
-    *chunk = (struct output_chunk){.buf = buf, .shared = shared};
+    *chunk = (struct output_chunk){.buf = buf, .shared = shared, .must = s->must};
     if (s->chunks_last)
         s->chunks_last->next = chunk;
     else
@@ -105,6 +107,8 @@ void session_reply_end(struct session *s, size_t mark)
 {
     if (__builtin_expect(s->reply_mode == REPLY_ON, 1))
         return;
+    if (s->replay)
+        load_replied((struct slice){s->out.data + mark, s->out.size - mark});
     if (!s->pushed)
         s->out.size = mark;
     s->pushed = false;
@@ -198,7 +202,7 @@ static bool holds_pushes(const struct session *s)
 static void hold(struct session *s, struct output_shared *m)
 {
     struct output_chunk *chunk = mem_alloc(sizeof(*chunk));
-    *chunk = (struct output_chunk){.buf = borrow_shared(m), .shared = m};
+    *chunk = (struct output_chunk){.buf = borrow_shared(m), .shared = m, .must = s->must};
     m->references++;
     s->chunk_bytes += m->size;
     if (s->held_last)
@@ -243,6 +247,7 @@ void session_push(struct core *c, struct session *s, struct output_shared *m)
     if (s->closing || s->close_asked || s->close_after_reply)
         return;
     session_touch(c, s);
+    session_needs(s, c->journal.must);
     if (__builtin_expect(s->held || holds_pushes(s), 0)) {
         hold(s, m);
         return;
@@ -267,6 +272,8 @@ static void send_next(struct core *c, struct session *s)
         return;
     if (s->chunks) {
         struct output_chunk *chunk = s->chunks;
+        if (journal_holds(c, chunk->must))
+            return;
         s->chunks = chunk->next;
         if (!s->chunks)
             s->chunks_last = NULL;
@@ -274,6 +281,8 @@ static void send_next(struct core *c, struct session *s)
         s->sending = chunk->buf;
         s->sending_shared = chunk->shared;
         mem_free(chunk);
+    } else if (journal_holds(c, s->must)) {
+        return;
     } else if (s->pending) {
         s->chunk_bytes -= s->pending->size;
         s->sending = borrow_shared(s->pending);
@@ -322,7 +331,7 @@ static void note_sent_for(struct core *c, struct session *s, size_t sent)
 
 static bool send_for(struct core *c, struct session *s)
 {
-    if (!may_send_for(s))
+    if (!may_send_for(s) || journal_holds(c, s->must))
         return false;
     struct slice all = s->pending ? (struct slice){s->pending->bytes, s->pending->size}
                                   : buf_slice(&s->out);
@@ -407,15 +416,33 @@ static bool more_replies_come(const struct session *s)
     return answering && !s->chunks && !s->pending && s->out.size < GATHER_SIZE_MAX;
 }
 
+/* Its output waits for a commit. What has been written by now waits for no later one, however much
+ * is written behind it: it stands at the gate, as the last of the chunks, and one at a time. */
+static void wait_at_gate(struct core *c, struct session *s)
+{
+    if (!s->chunks_last || !journal_holds(c, s->chunks_last->must))
+        put_chunk_aside(s);
+    if (s->chunks)
+        journal_await(c, s);
+}
+
 void session_flush(struct core *c, struct session *s)
 {
     if (s->blocked)
         stop_waiting(c, s);
     if (!s->bundle && !s->queued)
         session_continue(c, s);
+    if (__builtin_expect(s->replay, 0)) {
+        if (s->out.data)
+            give_buffer(c, &s->out);
+        return;
+    }
     limit_output(c, s);
-    if (!s->close_asked && !more_replies_come(s))
+    if (!s->close_asked && !more_replies_come(s)) {
+        if (journal_holds(c, s->must))
+            wait_at_gate(c, s);
         send_next(c, s);
+    }
     close_where_due(c, s);
     if (s->closed && !s->bundle && !s->queued)
         session_closed(c, s);

@@ -1,6 +1,8 @@
 /* Standing in for cores that sleep: see stand_in.h. */
 #include "server/stand_in.h"
 
+#include <assert.h>
+
 #include "server/bundle.h"
 #include "server/effects.h"
 #include "server/execute.h"
@@ -9,6 +11,7 @@
 #include "server/server.h"
 #include "server/session.h"
 #include "server/transaction.h"
+#include "shard/journal.h"
 
 /* Requests hashed and prefetched ahead of the one that runs. */
 #define PREFETCH_DEPTH 16
@@ -25,6 +28,7 @@ static bool walk_for(struct core *c, struct shard *s)
 {
     uint64_t ticket;
     struct bundle *b;
+    journal_note_walk(c);
     while ((b = order_next(server->order, s->index, &ticket)) != NULL) {
         if (!b->borrowable) {
             order_stay(server->order, s->index);
@@ -91,9 +95,12 @@ struct held {
 
 static void return_all(struct core *c, const struct core_mask *mask)
 {
-    for (uint32_t i = 0; i < server->core_count; i++)
-        if (i != c->index && core_mask_has(mask, i))
-            owner_return(&server->cores[i]->owner);
+    for (uint32_t i = 0; i < server->core_count; i++) {
+        if (i == c->index || !core_mask_has(mask, i))
+            continue;
+        assert(!journal_has_open(&server->cores[i]->shard));
+        owner_return(&server->cores[i]->owner);
+    }
 }
 
 /* Borrows every shard of the mask but our own: all of them, or none. */
@@ -218,6 +225,7 @@ static void run_outgoing(struct core *c, struct shard *s, struct bundle *b)
         b = next;
     }
     effects_settle(c);
+    assert(!journal_has_open(s));
     owner_return(&server->cores[s->index]->owner);
 }
 

@@ -66,6 +66,7 @@ static bool hears(const struct session *s)
 static void push(struct core *c, struct session *s, struct slice payload)
 {
     size_t mark;
+    session_needs(s, c->journal.must);
     struct buf *out = session_reply_begin(c, s, &mark);
     buf_append_text(out, ">2\r\n$10\r\ninvalidate\r\n");
     buf_append_slice(out, payload);
@@ -81,6 +82,7 @@ static void redirected(struct core *c, struct session *target, struct slice payl
     if (!target->subscriptions)
         return;
     size_t mark;
+    session_needs(target, c->journal.must);
     struct buf *out = session_reply_begin(c, target, &mark);
     buf_append_text(out, "*3\r\n$7\r\nmessage\r\n$20\r\n" CHANNEL "\r\n");
     buf_append_slice(out, payload);

@@ -36,6 +36,7 @@ struct transaction {
     struct queued *first, *last;
     uint32_t count;
     uint32_t flags;    /* of all its commands together */
+    bool needs_data;   /* some command may not run while data are loaded */
     bool dirty;        /* a command was refused: EXEC will be */
     bool has_script;   /* whose shards only the run can tell */
     bool has_publish;  /* whose cores may be more by the time of the run */
@@ -147,6 +148,7 @@ static void enqueue(struct transaction *t, const struct request *r)
         t->first = q;
     t->last = q;
     t->count++;
+    t->needs_data |= !(r->command->flags & CMD_LOADING);
     if (r->command->route != ROUTE_KEY)
         note_needs(t, r);
     else
@@ -258,6 +260,11 @@ uint32_t transaction_flags(const struct request *r)
 {
     const struct transaction *t = of(r);
     return t ? r->command->flags | t->flags : script_command_flags(r);
+}
+
+bool transaction_needs_data(const struct session *s)
+{
+    return s->transaction && s->transaction->needs_data;
 }
 
 bool transaction_needs_home(const struct request *r)

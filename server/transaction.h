@@ -44,6 +44,8 @@ void transaction_reach_watch(struct session *s, const struct slice *argv, uint32
                              struct core_mask *mask);
 /* The flags of a request, with those of the commands that it runs: for CLIENT PAUSE. */
 uint32_t transaction_flags(const struct request *r);
+/* True where something queued may not run while data are loaded. */
+bool transaction_needs_data(const struct session *s);
 /* What a request needs that may be an EXEC. True where the home core must run it. */
 bool transaction_needs_home(const struct request *r);
 /* False where it is an EXEC too long for borrowed shards, or one not of single shards' data. */

@@ -1,8 +1,15 @@
 /* CONFIG: the options that server/config.h reads, seen and changed by clients; the statistics. */
 #include "server/config.h"
+
+#include <errno.h>
+
+#include "server/accept.h"
 #include "server/cmd/tables.h"
 #include "server/core.h"
+#include "server/persist/aof.h"
+#include "server/persist/save.h"
 #include "server/server.h"
+#include "server/session.h"
 #include "server/tracking.h"
 #include "shard/call.h"
 
@@ -53,6 +60,27 @@ static void reply_no_room(struct call *c)
                 (long long)server->config.maxclients);
 }
 
+/* Whether the append-only file is on is more than a value. False, having replied with the error,
+ * where it cannot be turned on. */
+static bool turn_append_only(struct call *c, bool before)
+{
+    char why[CONFIG_ERROR_SIZE];
+    if (before && !server->config.appendonly)
+        aof_turn_off(core_self());
+    if (before || !server->config.appendonly || aof_turn_on(core_self(), why, sizeof(why)))
+        return true;
+    reply_error(&c->reply,
+                "ERR CONFIG SET failed (possibly related to argument 'appendonly') - %s", why);
+    return false;
+}
+
+static bool may_set_protected(const struct call *c)
+{
+    int allowed = server->config.enable_protected_configs;
+    return allowed == DEBUG_YES || (allowed == DEBUG_LOCAL && c->session &&
+                                    accept_is_local(c->session->conn.fd));
+}
+
 /* Runs while all cores stand still: each sees the old values or all the new ones. */
 static void config_set_run(struct call *c)
 {
@@ -62,9 +90,16 @@ static void config_set_run(struct call *c)
     }
     struct config changed;
     char error[CONFIG_ERROR_SIZE];
-    if (!config_set(&server->config, c->argv + 2, (c->argc - 2) / 2, &changed, error,
-                    sizeof(error))) {
+    if (!config_set(&server->config, c->argv + 2, (c->argc - 2) / 2, may_set_protected(c), &changed,
+                    error, sizeof(error))) {
         reply_error(&c->reply, "%s", error);
+        return;
+    }
+    if (!slice_equal(slice_of(changed.dir), slice_of(server->config.dir)) &&
+        !config_enter_directory(&changed)) {
+        reply_error(&c->reply, "ERR CONFIG SET failed (possibly related to argument 'dir') - %s",
+                    strerror(errno));
+        config_deinit(&changed);
         return;
     }
 
@@ -76,7 +111,13 @@ static void config_set_run(struct call *c)
         config_deinit(&changed);
         return;
     }
+    if (!turn_append_only(c, before.appendonly)) {
+        server->config = before;
+        config_deinit(&changed);
+        return;
+    }
     server_apply_config();
+    save_apply_config();
     tracking_apply_limit();
     for (uint32_t i = 0; i < server->core_count; i++)
         server->cores[i]->next_cron_us = 0; /* where limits fell there is something to do */

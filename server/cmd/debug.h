@@ -16,3 +16,7 @@ void debug_htstats_key(struct call *c);
 void debug_digest(struct call *c, unsigned char digest[DEBUG_DIGEST_SIZE]);
 /* Of one key's value; all zero where there is no such key. */
 void debug_digest_value(struct call *c, struct slice key, unsigned char digest[DEBUG_DIGEST_SIZE]);
+
+/* DEBUG LOADAOF, DEBUG RELOAD. */
+void debug_loadaof(struct call *c);
+void debug_reload(struct call *c);

@@ -12,6 +12,7 @@
 #include "server/script/function_load.h"
 #include "server/script/script.h"
 #include "server/server.h"
+#include "shard/journal.h"
 
 #define PRINTED_MAX 128
 
@@ -40,10 +41,12 @@ static void run_load(struct call *c)
     buf_init(&error);
     const struct library *l = function_load(server->functions, c->argv[c->argc - 1], c->argc > 3,
                                             FUNCTION_LOAD_MS, &error);
-    if (l)
+    if (l) {
         reply_bulk(&c->reply, l->name);
-    else
+        call_journal(c, NULL, c->argv, c->argc);
+    } else {
         reply_error(&c->reply, "ERR %.*s", (int)error.size, error.data);
+    }
     buf_deinit(&error);
 }
 
@@ -56,6 +59,7 @@ static void run_delete(struct call *c)
     }
     functions_unlink(server->functions, l);
     library_destroy(l);
+    call_journal(c, NULL, c->argv, c->argc);
     reply_ok(&c->reply);
 }
 
@@ -70,6 +74,7 @@ static void run_flush(struct call *c)
         return;
     }
     function_flush();
+    call_journal(c, NULL, c->argv, c->argc);
     reply_ok(&c->reply);
 }
 
@@ -103,10 +108,12 @@ static void run_restore(struct call *c)
     }
     struct buf error;
     buf_init(&error);
-    if (function_restore(c->argv[2], policy, &error))
+    if (function_restore(c->argv[2], policy, &error)) {
+        call_journal(c, NULL, c->argv, c->argc);
         reply_ok(&c->reply);
-    else
+    } else {
         reply_error(&c->reply, "ERR %.*s", (int)error.size, error.data);
+    }
     buf_deinit(&error);
 }
 

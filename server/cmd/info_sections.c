@@ -15,6 +15,10 @@
 
 #include "net/ring.h"
 #include "server/cmd/info.h"
+#include "server/persist/aof.h"
+#include "server/persist/journal.h"
+#include "server/persist/load.h"
+#include "server/persist/save.h"
 #include "server/script/function.h"
 #include "server/script/store.h"
 #include "server/server.h"
@@ -211,25 +215,85 @@ static void append_memory(struct buf *to, const struct info *info)
 
 /* ---- Persistence ---- */
 
-/* Nothing is written to disk, so all changes are unsaved since the start. */
+static const char *status(bool ok)
+{
+    return ok ? "ok" : "err";
+}
+
+/* Memory that a snapshot takes beside the data is told where Redis tells what its child has made
+ * the kernel copy. */
+static void append_save(struct buf *to, const struct info *info, const struct save_report *r)
+{
+    bool rdb = r->in_progress && r->kind == SAVE_RDB;
+    uint64_t changes = info->total.shard.changes;
+    changes = changes > r->changes_saved ? changes - r->changes_saved : 0;
+    buf_printf(to,
+               "current_cow_peak:%" PRIu64 "\r\ncurrent_cow_size:%" PRIu64
+               "\r\ncurrent_cow_size_age:0\r\ncurrent_fork_perc:%.2f\r\n"
+               "current_save_keys_processed:%" PRIu64 "\r\ncurrent_save_keys_total:%" PRIu64 "\r\n",
+               r->in_progress ? r->memory_peak : 0, r->memory, percent(r->keys_done, r->keys_total),
+               r->keys_done, r->keys_total);
+    buf_printf(to,
+               "rdb_changes_since_last_save:%" PRIu64 "\r\nrdb_bgsave_in_progress:%d\r\n"
+               "rdb_last_save_time:%" PRId64 "\r\nrdb_last_bgsave_status:%s\r\n"
+               "rdb_last_bgsave_time_sec:%" PRId64 "\r\nrdb_current_bgsave_time_sec:%" PRId64
+               "\r\nrdb_saves:%" PRIu64 "\r\nrdb_last_cow_size:%" PRIu64 "\r\n",
+               changes, rdb, r->last_save_s, status(r->last_ok), r->last_time_s,
+               rdb ? r->current_time_s : -1, r->saves, r->last_memory_peak[SAVE_RDB]);
+}
+
+static void append_aof(struct buf *to, const struct save_report *s)
+{
+    struct aof_report a;
+    struct journal_report j;
+    aof_report(&a);
+    journal_report(&j);
+    buf_printf(to,
+               "aof_enabled:%d\r\naof_rewrite_in_progress:%d\r\naof_rewrite_scheduled:%d\r\n"
+               "aof_last_rewrite_time_sec:%" PRId64 "\r\naof_current_rewrite_time_sec:%" PRId64
+               "\r\naof_last_bgrewrite_status:%s\r\naof_rewrites:%" PRIu64
+               "\r\naof_rewrites_consecutive_failures:%" PRIu64 "\r\n",
+               a.enabled, a.rewriting, a.scheduled, a.last_rewrite_s, a.current_rewrite_s,
+               status(a.last_rewrite_ok), a.rewrites, a.consecutive_failures);
+    buf_printf(to,
+               "aof_last_write_status:%s\r\naof_last_cow_size:%" PRIu64
+               "\r\nmodule_fork_in_progress:0\r\nmodule_fork_last_cow_size:0\r\n",
+               status(j.last_write_ok), s->last_memory_peak[SAVE_AOF_BASE]);
+    if (!a.enabled)
+        return;
+    buf_printf(to,
+               "aof_current_size:%" PRIu64 "\r\naof_base_size:%" PRIu64
+               "\r\naof_pending_rewrite:%d\r\naof_buffer_length:%" PRIu64
+               "\r\naof_pending_bio_fsync:%d\r\naof_delayed_fsync:%" PRIu64 "\r\n",
+               a.current_size, a.base_size, a.scheduled, j.buffered, j.fsync_pending,
+               j.delayed_fsync);
+}
+
+static void append_load(struct buf *to, const struct load_report *l)
+{
+    if (!l->loading)
+        return;
+    buf_printf(to,
+               "loading_start_time:%" PRId64 "\r\nloading_total_bytes:%" PRIu64
+               "\r\nloading_rdb_used_mem:%" PRIu64 "\r\nloading_loaded_bytes:%" PRIu64
+               "\r\nloading_loaded_perc:%.2f\r\nloading_eta_seconds:%" PRId64 "\r\n",
+               l->start_s, l->total_bytes, l->rdb_used_memory, l->loaded_bytes,
+               percent(l->loaded_bytes, l->total_bytes), l->eta_s);
+}
+
 static void append_persistence(struct buf *to, const struct info *info)
 {
-    buf_append_text(to, "loading:0\r\nasync_loading:0\r\ncurrent_cow_peak:0\r\n"
-                        "current_cow_size:0\r\ncurrent_cow_size_age:0\r\ncurrent_fork_perc:0.00\r\n"
-                        "current_save_keys_processed:0\r\ncurrent_save_keys_total:0\r\n");
+    struct save_report save;
+    struct load_report load;
+    save_report(&save);
+    load_report(&load);
+    buf_printf(to, "loading:%d\r\nasync_loading:0\r\n", load.loading);
+    append_save(to, info, &save);
     buf_printf(to,
-               "rdb_changes_since_last_save:%" PRIu64
-               "\r\nrdb_bgsave_in_progress:0\r\nrdb_last_save_time:%" PRId64 "\r\n",
-               info->total.shard.changes, server->started_ms / 1000);
-    buf_append_text(to, "rdb_last_bgsave_status:ok\r\nrdb_last_bgsave_time_sec:-1\r\n"
-                        "rdb_current_bgsave_time_sec:-1\r\nrdb_saves:0\r\nrdb_last_cow_size:0\r\n"
-                        "rdb_last_load_keys_expired:0\r\nrdb_last_load_keys_loaded:0\r\n"
-                        "aof_enabled:0\r\naof_rewrite_in_progress:0\r\naof_rewrite_scheduled:0\r\n"
-                        "aof_last_rewrite_time_sec:-1\r\naof_current_rewrite_time_sec:-1\r\n"
-                        "aof_last_bgrewrite_status:ok\r\naof_rewrites:0\r\n"
-                        "aof_rewrites_consecutive_failures:0\r\naof_last_write_status:ok\r\n"
-                        "aof_last_cow_size:0\r\nmodule_fork_in_progress:0\r\n"
-                        "module_fork_last_cow_size:0\r\n");
+               "rdb_last_load_keys_expired:%" PRIu64 "\r\nrdb_last_load_keys_loaded:%" PRIu64
+               "\r\n", load.keys_expired, load.keys_loaded);
+    append_aof(to, &save);
+    append_load(to, &load);
 }
 
 /* ---- Stats ---- */

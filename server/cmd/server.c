@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include "server/cmd/tables.h"
+#include "server/persist/save.h"
+#include "server/serve.h"
 #include "server/server.h"
 #include "server/session.h"
 #include "shard/call.h"
@@ -64,41 +66,53 @@ static void run_lolwut(struct call *c)
     buf_deinit(&text);
 }
 
-/* Nothing is written to disk, so SAVE has nothing it could do and says so. */
-static void run_shutdown(struct call *c)
+static bool read_shutdown(struct call *c, struct shutdown_plan *plan, bool *abort_it)
 {
-    bool save = false, nosave = false, abort_it = false;
     for (uint32_t i = 1; i < c->argc; i++) {
         if (call_arg_is(c, i, "NOSAVE"))
-            nosave = true;
+            plan->nosave = true;
         else if (call_arg_is(c, i, "SAVE"))
-            save = true;
+            plan->save = true;
+        else if (call_arg_is(c, i, "FORCE"))
+            plan->force = true;
         else if (call_arg_is(c, i, "ABORT"))
-            abort_it = true;
-        else if (!call_arg_is(c, i, "NOW") && !call_arg_is(c, i, "FORCE")) {
-            reply_error_syntax(&c->reply);
-            return;
-        }
+            *abort_it = true;
+        else if (!call_arg_is(c, i, "NOW")) /* there are no replicas to wait for */
+            return false;
     }
-    if ((save && nosave) || (abort_it && c->argc > 2)) {
-        reply_error_syntax(&c->reply);
-        return;
-    }
-    if (abort_it) {
-        reply_error(&c->reply, "ERR No shutdown in progress.");
-        return;
-    }
-    if (save) {
-        reply_error(&c->reply, "ERR Errors trying to SHUTDOWN. Check logs.");
-        log_write(&server->log, LOG_WARNING,
-                  "SHUTDOWN SAVE refused: this version does not write snapshots. "
-                  "Use SHUTDOWN NOSAVE.");
-        return;
-    }
-    log_write(&server->log, LOG_WARNING, "User requested shutdown...");
+    return !(plan->save && plan->nosave) && !(*abort_it && c->argc > 2);
+}
+
+/* There is nothing to be written, or a script that runs for long is in its way: ends at once. */
+static void stop_now(struct call *c)
+{
+    log_write(&server->log, LOG_NOTICE, "User requested shutdown...");
     atomic_store(&server->shutdown_asked, true);
     kill(getpid(), SIGUSR2);
     session_end(core_self(), c->session, true);
+}
+
+/* From its begin on clients are held, so nobody who could ABORT one is heard. */
+static void run_shutdown(struct call *c)
+{
+    struct shutdown_plan plan = {.waited = true};
+    bool abort_it = false;
+    if (!read_shutdown(c, &plan, &abort_it)) {
+        reply_error_syntax(&c->reply);
+        return;
+    }
+    enum held_kind busy = serve_busy();
+    if (abort_it) {
+        reply_error(&c->reply, "ERR No shutdown in progress.");
+    } else if (busy != HELD_NOT && !plan.nosave) {
+        reply_error(&c->reply, "%s", serve_refusal(busy));
+    } else if (busy != HELD_NOT || shutdown_is_trivial(&plan)) {
+        stop_now(c);
+    } else {
+        c->later = shutdown_begin(&plan);
+        if (!c->later)
+            reply_error(&c->reply, "ERR Errors trying to SHUTDOWN. Check logs.");
+    }
 }
 
 #define SERVER(f, categories) .flags = (f), .acl = (categories), .group = "server"
@@ -110,10 +124,10 @@ const struct command server_commands[] = {
      .summary = "Draws something, and tells the version."},
     {.name = "shutdown", .run = run_shutdown, .arity = -1, .route = ROUTE_SESSION,
      SERVER(CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_NO_MULTI | CMD_SENTINEL |
-            CMD_ALLOW_BUSY, 0),
+            CMD_ALLOW_BUSY | CMD_LATER, 0),
      .since = "1.0.0", .complexity = "O(N) when saving, where N is the number of keys",
      .syntax = "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
-     .summary = "Stops the server when all replies owed have been sent."},
+     .summary = "Writes a last snapshot, where save points are set, and stops the server."},
     {.name = "time", .run = run_time, .arity = 1, .route = ROUTE_SESSION,
      SERVER(CMD_LOADING | CMD_STALE | CMD_FAST, 0),
      .since = "2.6.0", .complexity = "O(1)", .syntax = "",

@@ -16,3 +16,5 @@ extern const struct command transaction_commands[];
 extern const struct command pubsub_commands[];
 extern const struct command script_commands[];
 extern const struct command function_commands[];
+extern const struct command persist_commands[];
+extern const struct command migrate_commands[];

@@ -13,6 +13,7 @@
 #include "server/script/busy.h"
 #include "server/script/local.h"
 #include "server/server.h"
+#include "server/write_fault.h"
 
 #define ARGS_MIN 32
 #define VERSION_NUMBER 0x00070206 /* of SERVER_REDIS_VERSION */
@@ -107,6 +108,16 @@ static const struct slice *read_arguments(lua_State *l, struct interpreter *i, u
     return i->argv;
 }
 
+/* An error with a code of its own. */
+static const char *with_dash(const char *text)
+{
+    size_t size = strlen(text);
+    char *own = arena_alloc(&core_self()->arena, size + 2);
+    own[0] = '-';
+    memcpy(own + 1, text, size + 1);
+    return own;
+}
+
 /* Why a script may not run a command now; NULL where it may. */
 static const char *refusal(const struct script_run *r, const struct command *row, uint32_t argc)
 {
@@ -119,6 +130,8 @@ static const char *refusal(const struct script_run *r, const struct command *row
         return "This Redis command is not allowed from script";
     if (r->inner.read_only && (row->flags & (CMD_WRITE | CMD_MAY_REPLICATE)))
         return "Write commands are not allowed from read-only scripts.";
+    if (write_fault_any() && (row->flags & CMD_WRITE) && !r->inner.written)
+        return with_dash(write_fault_text());
     return NULL;
 }
 

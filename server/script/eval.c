@@ -10,6 +10,7 @@
 #include "server/script/local.h"
 #include "server/script/script.h"
 #include "server/server.h"
+#include "server/write_fault.h"
 
 #define SLOTS_MIN 64
 #define FIRST_KEY 3 /* argument */
@@ -271,6 +272,10 @@ static void run(struct script_core *s, struct call *call, struct compiled *slot,
     struct script *script = slot->script;
     bool no_writes = !(script->flags & SCRIPT_COMPAT) && (script->flags & SCRIPT_NO_WRITES);
     bool read_only = call->command->flags & CMD_READONLY;
+    if (write_fault_any() && !(script->flags & (SCRIPT_COMPAT | SCRIPT_NO_WRITES))) {
+        reply_error(&call->reply, "%s", write_fault_script_text());
+        return;
+    }
     if (read_only && !(script->flags & (SCRIPT_COMPAT | SCRIPT_NO_WRITES))) {
         reply_error(&call->reply,
                     "ERR Can not execute a script with write flag using *_ro command.");

@@ -6,6 +6,7 @@
 #include "server/script/local.h"
 #include "server/script/script.h"
 #include "server/server.h"
+#include "server/write_fault.h"
 
 #define FIRST_KEY 3 /* argument */
 /* With more keys than that it is not worth finding out whether a function keeps to them. */
@@ -61,6 +62,8 @@ void function_call_run(struct call *call)
     uint32_t keys;
     const char *refusal = f ? read_key_count(call->argv, call->argc, &keys)
                             : "ERR Function not found";
+    if (!refusal && write_fault_any() && !(f->flags & SCRIPT_NO_WRITES))
+        refusal = write_fault_script_text();
     if (!refusal && (call->command->flags & CMD_READONLY) && !(f->flags & SCRIPT_NO_WRITES))
         refusal = "ERR Can not execute a script with write flag using *_ro command.";
     if (refusal) {

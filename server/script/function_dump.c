@@ -11,7 +11,6 @@
 #define OPCODE_FUNCTION_OLD 246 /* of release candidates of 7.0 */
 #define VERSION_WRITTEN 10      /* 7.0's: the payload is the same since */
 #define VERSION_MAX 11          /* 7.2's */
-#define FOOTER_SIZE 10          /* version and checksum */
 
 /* What a length's first byte says in its two highest bits, or as a whole. */
 #define LENGTH_14_BITS 0x40
@@ -111,9 +110,9 @@ static uint64_t low_first(const char *bytes, unsigned size)
 
 bool function_payload_open(struct function_payload *p, struct slice payload)
 {
-    if (payload.size < FOOTER_SIZE)
+    if (payload.size < FUNCTION_DUMP_FOOTER_SIZE)
         return false;
-    p->left = (struct slice){payload.data, payload.size - FOOTER_SIZE};
+    p->left = (struct slice){payload.data, payload.size - FUNCTION_DUMP_FOOTER_SIZE};
     const char *footer = payload.data + p->left.size;
     if (low_first(footer, 2) > VERSION_MAX)
         return false;

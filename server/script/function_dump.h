@@ -7,6 +7,8 @@
 
 #include "server/script/function.h"
 
+#define FUNCTION_DUMP_FOOTER_SIZE 10 /* version and checksum */
+
 /* `compress`: as Redis does with rdbcompression. */
 void function_dump(const struct functions *f, bool compress, struct buf *to);
 

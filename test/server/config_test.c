@@ -100,7 +100,7 @@ static bool set(struct config *changed, const char *base, ...)
     for (const char *s; (s = va_arg(args, const char *));)
         pairs[n++] = slice_of(s);
     va_end(args);
-    bool ok = config_set(&c, pairs, n / 2, changed, error, sizeof error);
+    bool ok = config_set(&c, pairs, n / 2, false, changed, error, sizeof error);
     config_deinit(&c);
     return ok;
 }
@@ -180,7 +180,15 @@ Test(config, defaults_are_those_of_redis)
         {"client-output-buffer-limit",
          "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60"},
         {"enable-debug-command", "no"}, {"loglevel", "notice"}, {"logfile", ""}, {"dir", "./"},
-        {"save", ""}, {"appendonly", "no"}, {"daemonize", "no"},
+        {"save", "3600 1 300 100 60 10000"}, {"dbfilename", "dump.rdb"}, {"rdbcompression", "yes"},
+        {"rdbchecksum", "yes"}, {"stop-writes-on-bgsave-error", "yes"},
+        {"sanitize-dump-payload", "no"},
+        {"appendonly", "no"}, {"appendfilename", "appendonly.aof"},
+        {"appenddirname", "appendonlydir"}, {"appendfsync", "everysec"},
+        {"no-appendfsync-on-rewrite", "no"}, {"auto-aof-rewrite-percentage", "100"},
+        {"auto-aof-rewrite-min-size", "67108864"}, {"aof-load-truncated", "yes"},
+        {"aof-use-rdb-preamble", "yes"}, {"aof-timestamp-enabled", "no"},
+        {"shutdown-timeout", "10"}, {"daemonize", "no"}, {"enable-protected-configs", "no"},
         {"hash-max-listpack-entries", "128"}, {"hash-max-ziplist-entries", "128"},
         {"hash-max-listpack-value", "64"}, {"hash-max-ziplist-value", "64"},
         {"set-max-intset-entries", "512"}, {"set-max-listpack-entries", "128"},
@@ -202,6 +210,8 @@ Test(config, defaults_are_those_of_redis)
     cr_expect_eq(all.count, count, "an option is not in this list");
     buf_deinit(&all.all);
     cr_expect_null(c.config_file);
+    expect_value(&c, "rdb-key-save-delay", "0"); /* of these, only by name */
+    expect_value(&c, "key-load-delay", "0");
     config_deinit(&c);
 }
 
@@ -428,17 +438,65 @@ Test(config, bad_output_limits_say_what_is_wanted)
 
 Test(config, what_this_version_lacks_is_said_plainly)
 {
-    expect_refused("save 900 1\n", "lasca.conf:1: save '900 1': this version does not write "
-                                   "snapshots; use save \"\"");
-    expect_refused("save \"900 1\"\n", "lasca.conf:1: save '900 1': this version does not write "
-                                       "snapshots; use save \"\"");
-    expect_refused("appendonly yes\n", "lasca.conf:1: appendonly 'yes': this version does not "
-                                       "write an append-only file; use appendonly no");
     expect_refused("daemonize yes\n",
                    "lasca.conf:1: daemonize 'yes': this version stays in the foreground, under a "
                    "service manager or a shell's &; use daemonize no");
     struct config c;
-    cr_expect(parse(&c, "save \"\"\nappendonly no\ndaemonize no\n"));
+    cr_expect(parse(&c, "daemonize no\n"));
+    config_deinit(&c);
+}
+
+static void expect_save(const char *text, const char *points)
+{
+    struct config c;
+    cr_assert(parse(&c, text), "%s", error);
+    expect_value(&c, "save", points);
+    config_deinit(&c);
+}
+
+Test(config, save_points_of_several_lines_add_up)
+{
+    expect_save("save 900 1\n", "900 1");
+    expect_save("save 900 1\nsave 60 0\n", "900 1 60 0");
+    expect_save("save \"900 1 300 10\"\nsave 60 7\n", "900 1 300 10 60 7");
+    expect_save("save 900 1\nsave \"\"\n", "");
+    expect_save("save 900 1\nsave \"\"\nsave 5 6\n", "5 6");
+    const char *why = "lasca.conf:1: save wants pairs of seconds and changes such as 3600 1 300 "
+                      "100, or \"\"";
+    expect_refused("save 900\n", why);
+    expect_refused("save 0 1\n", why);
+    expect_refused("save 900 -1\n", why);
+    expect_refused("save 900 x\n", why);
+    expect_refused("save 900 4294967296\n", why);
+}
+
+Test(config, save_points_are_told_one_by_one)
+{
+    const char *at = "900 1 60 10000";
+    struct config_save_point p;
+    cr_assert(config_next_save_point(&at, &p));
+    cr_expect(p.seconds == 900 && p.changes == 1);
+    cr_assert(config_next_save_point(&at, &p));
+    cr_expect(p.seconds == 60 && p.changes == 10000);
+    cr_expect_not(config_next_save_point(&at, &p));
+}
+
+Test(config, names_of_files_are_no_paths)
+{
+    expect_refused("dbfilename a/b\n", "lasca.conf:1: dbfilename 'a/b' is a path: give a name "
+                                       "alone, and the directory as dir");
+    expect_refused("appendfilename ../b\n", "lasca.conf:1: appendfilename '../b' is a path: give a "
+                                            "name alone, and the directory as dir");
+    expect_refused("appenddirname \"\"\n", "lasca.conf:1: appenddirname wants a name");
+    struct config c, changed;
+    config_init(&c);
+    struct slice pairs[] = {SLICE("dbfilename"), SLICE("a/b")};
+    cr_expect_not(config_set(&c, pairs, 1, true, &changed, error, sizeof error));
+    cr_expect_str_eq(error, RELATED "dbfilename') - dbfilename can't be a path, just a filename");
+    pairs[1] = SLICE("other.rdb");
+    cr_assert(config_set(&c, pairs, 1, true, &changed, error, sizeof error), "%s", error);
+    cr_expect_str_eq(changed.dbfilename, "other.rdb");
+    config_deinit(&changed);
     config_deinit(&c);
 }
 
@@ -511,8 +569,8 @@ Test(config, mistakes_on_the_command_line_name_it)
     EXPECT_LOAD_REFUSED("command line: --port wants one value, got 2", "--port", "1", "2");
     EXPECT_LOAD_REFUSED("command line: '-p' is not an option: write --name value", "-p", "7000");
     EXPECT_LOAD_REFUSED("command line: '--' names no option: write --name value", "--", "1");
-    EXPECT_LOAD_REFUSED("command line: --save '900 1': this version does not write snapshots; use "
-                        "--save \"\"", "--save", "900", "1");
+    EXPECT_LOAD_REFUSED("command line: --save wants pairs of seconds and changes such as 3600 1 "
+                        "300 100, or \"\"", "--save", "900");
     EXPECT_LOAD_REFUSED("command line: cannot open 'no.conf': No such file or directory",
                         "no.conf");
     EXPECT_LOAD_REFUSED("command line: --dir '/not/there': No such file or directory", "--dir",
@@ -604,6 +662,10 @@ Test(config, set_changes_a_copy)
     config_deinit(&changed);
     cr_assert(set(&changed, "", "client-output-buffer-limit", "", "save", "", "appendonly", "no",
                   NULL));
+    cr_expect_str_eq(changed.save, "");
+    config_deinit(&changed);
+    cr_assert(set(&changed, "save 5 6\n", "save", "900 1 300 10", NULL));
+    cr_expect_str_eq(changed.save, "900 1 300 10", "CONFIG SET does not add");
     config_deinit(&changed);
 }
 
@@ -612,7 +674,7 @@ Test(config, set_is_all_or_nothing)
     struct config c, changed;
     config_init(&c);
     struct slice pairs[] = {SLICE("timeout"), SLICE("5"), SLICE("tcp-keepalive"), SLICE("x")};
-    cr_expect_not(config_set(&c, pairs, 2, &changed, error, sizeof error));
+    cr_expect_not(config_set(&c, pairs, 2, false, &changed, error, sizeof error));
     cr_expect_str_eq(error, RELATED "tcp-keepalive') - argument couldn't be parsed into an "
                                     "integer");
     cr_expect_eq(c.timeout, 0);
@@ -652,10 +714,8 @@ Test(config, set_refuses_several_words_as_redis_does)
     EXPECT_SET_REFUSED(RELATED "client-output-buffer-limit') - Error in hard, soft or soft_seconds "
                        "setting in buffer limit configuration.", "client-output-buffer-limit",
                        "normal 1 1 -1");
-    EXPECT_SET_REFUSED(RELATED "save') - this version does not write snapshots; use save \"\"",
-                       "save", "900 1");
-    EXPECT_SET_REFUSED(RELATED "appendonly') - this version does not write an append-only file; "
-                       "use appendonly no", "appendonly", "yes");
+    EXPECT_SET_REFUSED(RELATED "save') - Invalid save parameters", "save", "900");
+    EXPECT_SET_REFUSED(RELATED "dbfilename') - can't set protected config", "dbfilename", "x");
 }
 
 Test(config, get_matches_patterns_once)

@@ -45,7 +45,7 @@ static const struct command second_table[] = {
     {ROW("xread", -4), .flags = CMD_READONLY,
      .keys = {{.flags = KEY_RO, .begin = 1, .keyword = "STREAMS", .find = KEY_FIND_RANGE,
                .last = -1, .step = 1, .limit = 2}}},
-    {ROW("migrate", -6), .flags = CMD_WRITE,
+    {ROW("backward", -6), .flags = CMD_WRITE,
      .keys = {{.flags = KEY_RW, .begin = -2, .keyword = "KEYS", .find = KEY_FIND_RANGE,
                .last = -1, .step = 1}}},
     {ROW("spublish", 3), .flags = CMD_PUBSUB, .keys = KEYS_ONE(KEY_NOT_KEY)},
@@ -134,7 +134,7 @@ Test(registry, folds_the_case_of_letters_only)
 Test(registry, reads_no_byte_past_the_name)
 {
     struct registry *r = create();
-    const char *const names[] = {"q", "no", "get", "mset", "bitop", "migrate", "spublish"};
+    const char *const names[] = {"q", "no", "get", "mset", "bitop", "backward", "spublish"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         size_t n = strlen(names[i]);
         char *exact = mem_alloc(n);
@@ -282,8 +282,8 @@ Test(command_keys, follows_keywords_from_either_end)
     cr_assert_str_eq(keys_of(r, "xread streams a"), "-1");
     cr_assert_str_eq(keys_of(r, "xread count 2 a 0"), "-1");
     cr_assert_str_eq(keys_of(r, "xread count 2 streams"), "-1");
-    cr_assert_str_eq(keys_of(r, "migrate h p x 0 t KEYS a b"), "7 8");
-    cr_assert_str_eq(keys_of(r, "migrate h p x 0 t COPY"), "");
+    cr_assert_str_eq(keys_of(r, "backward h p x 0 t KEYS a b"), "7 8");
+    cr_assert_str_eq(keys_of(r, "backward h p x 0 t COPY"), "");
     cr_assert_str_eq(keys_of(r, "georadiusbymember k m 1 km store d"), "1 6");
     cr_assert_str_eq(keys_of(r, "georadiusbymember k m 1 km asc store d"), "1 7");
     registry_destroy(r);

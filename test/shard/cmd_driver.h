@@ -12,6 +12,7 @@
 #include "proto/number.h"
 #include "shard/cmd/scan.h"
 #include "shard/db.h"
+#include "shard/journal.h"
 
 #define WORLD_SHARDS_MAX 8
 #define WORLD_ARGS_MAX 64
@@ -24,6 +25,7 @@ struct world {
     int64_t now_ms;
     unsigned protocol;
     bool no_touch;  /* the client asked for CLIENT NO-TOUCH */
+    bool no_clocks; /* digests leave out when something was last used: undo_digest.h */
     struct buf out; /* the last reply, with a terminator */
 };
 
@@ -70,7 +72,8 @@ static inline const struct command *const *world_tables(void)
         zset_range_commands, zset_algebra_commands, zset_pop_commands,   stream_commands,
         stream_read_commands, stream_group_commands, stream_claim_commands,
         stream_info_commands,
-        hyperloglog_commands, geo_commands,       geo_search_commands, sort_commands, NULL,
+        hyperloglog_commands, geo_commands,       geo_search_commands, sort_commands,
+        restore_commands, dump_commands, NULL,
     };
     return tables;
 }
@@ -130,6 +133,15 @@ static inline void world_merge(struct call *whole, const struct split_parts *par
     }
 }
 
+static inline void world_run_body(struct call *c)
+{
+    bool journals = c->keyspace->options.journal;
+    uint64_t changes = journals ? journal_changes(c) : 0;
+    c->command->run(c);
+    if (journals)
+        journal_after(c, changes);
+}
+
 /* Runs a part on every shard, one that has none of the keys included: it then has nothing to do. */
 static inline void world_run_parts(struct world *w, struct call *whole)
 {
@@ -148,7 +160,7 @@ static inline void world_run_parts(struct world *w, struct call *whole)
         c.shard = &w->shards[i];
         c.reply.out = &outs[i];
         c.key_shards = split ? key_shards : NULL;
-        whole->command->run(&c);
+        world_run_body(&c);
         if (c.reply.errors)
             failed = &outs[i];
         sum += c.value;
@@ -169,13 +181,17 @@ static inline void world_run_row(struct world *w, struct call *c)
         world_run_parts(w, c);
         return;
     }
+    bool gathers = row->route == ROUTE_CROSS &&
+                   journal_gather(w->pointers, w->keyspace.shard_count);
     if (row->route == ROUTE_CROSS)
         c->shards = w->pointers;
     else if (row->flags & CMD_CURSOR)
         c->shard = &w->shards[scan_cursor_shard(c)];
     else if (row->keys[0].find)
         c->shard = &w->shards[keyspace_shard(&w->keyspace, c->argv[row->keys[0].begin])];
-    row->run(c);
+    world_run_body(c);
+    if (gathers)
+        journal_gather_end(w->pointers, w->keyspace.shard_count);
 }
 
 /* Runs one command; the reply as it would go to the client, good until the next. */

@@ -220,7 +220,7 @@ static void step_remove_due(struct model *m)
     bool all = below(2);
     uint64_t before = value_count(&m->v), due = before - live_count(m);
     uint64_t max = all ? UINT64_MAX : 1 + below(40);
-    uint64_t removed = hash_ops.remove_due(&m->v, m->now_ms, max);
+    uint64_t removed = hash_ops.remove_due(&m->v, m->now_ms, max, NULL);
     cr_assert_eq(value_count(&m->v), before - removed);
     cr_assert(all ? removed == due : removed <= due);
     if (all)
@@ -319,7 +319,7 @@ static unsigned run_model(uint32_t entries, uint32_t value, uint64_t range, bool
             compare(m);
     }
     m->now_ms = INT64_MAX - 1;
-    hash_ops.remove_due(&m->v, m->now_ms, UINT64_MAX);
+    hash_ops.remove_due(&m->v, m->now_ms, UINT64_MAX, NULL);
     compare(m);
     cr_assert_eq(value_count(&m->v), live_count(m));
     value_free(&m->v);
@@ -522,14 +522,14 @@ Test(hash, a_field_lives_in_the_millisecond_of_its_expiry)
         struct value v = make_encoded(e, 10);
         struct hash_pair pair;
         cr_expect(hash_get(&v, &keyspace, SLICE("n1"), 1000, &pair));
-        cr_expect_eq(hash_ops.remove_due(&v, 1000, 100), 0);
+        cr_expect_eq(hash_ops.remove_due(&v, 1000, 100, NULL), 0);
         cr_expect_not(hash_get(&v, &keyspace, SLICE("n1"), 1001, &pair));
         cr_expect_eq(hash_live_count(&v, 1001, 100), 0);
         cr_expect_eq(value_count(&v), 10);
         cr_expect(hash_set(&v, &keyspace, SLICE("n1"), SLICE("new"), HASH_KEEP_EXPIRY, 1001));
         cr_expect(hash_get(&v, &keyspace, SLICE("n1"), 1001, &pair));
         cr_expect_eq(pair.expires_ms, HASH_NO_EXPIRY);
-        cr_expect_eq(hash_ops.remove_due(&v, 1001, 100), 9);
+        cr_expect_eq(hash_ops.remove_due(&v, 1001, 100, NULL), 9);
         cr_expect_eq(hash_ops.next_due_ms(&v), HASH_NO_EXPIRY);
         hash_check(&v, &keyspace);
         value_free(&v);
@@ -545,7 +545,7 @@ Test(hash, what_is_due_goes_in_slices)
     uint64_t removed = 0;
     int calls = 0;
     for (; hash_ops.next_due_ms(&v) < 1500; calls++) {
-        uint64_t one = hash_ops.remove_due(&v, 1500, 200);
+        uint64_t one = hash_ops.remove_due(&v, 1500, 200, NULL);
         cr_assert_leq(one, 200 + 300);
         removed += one;
         if (calls % 50 == 0)
@@ -564,14 +564,14 @@ Test(hash, an_expiry_set_within_a_round_is_not_lost)
     for (int when = 0; when < 20; when++) {
         struct value v = make_encoded(ENC_TABLE, 2000);
         for (int i = 0; i < when; i++)
-            hash_ops.remove_due(&v, 1500, 16);
+            hash_ops.remove_due(&v, 1500, 16, NULL);
         hash_set(&v, &keyspace, SLICE("late"), SLICE("v"), 1600, 1500);
         hash_set(&v, &keyspace, SLICE("n5"), SLICE("v"), 1700, 1500);
         while (hash_ops.next_due_ms(&v) < 1500)
-            hash_ops.remove_due(&v, 1500, 16);
+            hash_ops.remove_due(&v, 1500, 16, NULL);
         cr_expect_eq(hash_ops.next_due_ms(&v), 1600);
         cr_expect_eq(value_count(&v), 2);
-        cr_expect_eq(hash_ops.remove_due(&v, 1601, 100), 1);
+        cr_expect_eq(hash_ops.remove_due(&v, 1601, 100, NULL), 1);
         cr_expect_eq(hash_ops.next_due_ms(&v), 1700);
         hash_check(&v, &keyspace);
         value_free(&v);

@@ -2,6 +2,7 @@
  * replies, scans and what changes are told of. */
 #include <criterion/criterion.h>
 
+#include "shard/snapshot.h"
 #include "test/shard/cmd_driver.h"
 
 static struct world world;
@@ -186,6 +187,28 @@ Test(set_cmd, spop_removes_what_it_returns)
             expect("TTL s", popped < all ? ":100\r\n" : ":-2\r\n");
         }
     }
+}
+
+/* The set is written through a view, which the commands must not free it under. */
+Test(set_cmd, spop_of_nearly_all_leaves_a_snapshot_its_set)
+{
+    struct snapshot_options options = {0};
+    struct shard *s = world.pointers[keyspace_shard(&world.keyspace, SLICE("s"))];
+    struct buf out = {0};
+    struct snapshot_piece at;
+    add_many("s", "m", 0, 3000);
+    snapshot_begin(s, &options);
+    run("SPOP s");
+    run("SPOP s 2700");
+    expect("SCARD s", ":299\r\n");
+    while (snapshot_step(s, 1000))
+        continue;
+    snapshot_take_output(s, &out, &at);
+
+    /* Type, key, 3000. */
+    cr_assert(memmem(out.data, out.size, "\2\1s\x4b\xb8", 5));
+    cr_assert(out.size > 3000 * strlen("m1000"));
+    buf_deinit(&out);
 }
 
 Test(set_cmd, spop_alone_returns_each_member_once)

@@ -98,20 +98,22 @@ static inline uint64_t digest_pel(uint64_t h, const struct rax *pel)
     return h;
 }
 
-static inline uint64_t digest_groups(uint64_t h, const struct stream *s)
+static inline uint64_t digest_groups(uint64_t h, const struct stream *s, bool clocks)
 {
     for (struct stream_group *g = NULL; (g = stream_group_next(s, g));) {
         h = digest_slice(digest_id(h, g->last_id), stream_group_name(g));
         h = digest_pel(digest_number(h, (uint64_t)g->entries_read), &g->pel);
         for (struct stream_consumer *c = NULL; (c = stream_consumer_next(g, c));) {
-            h = digest_slice(digest_number(h, (uint64_t)c->seen_ms), stream_consumer_name(c));
-            h = digest_pel(digest_number(h, (uint64_t)c->active_ms), &c->pel);
+            uint64_t seen = clocks ? (uint64_t)c->seen_ms : 0;
+            uint64_t active = clocks ? (uint64_t)c->active_ms : 0;
+            h = digest_slice(digest_number(h, seen), stream_consumer_name(c));
+            h = digest_pel(digest_number(h, active), &c->pel);
         }
     }
     return h;
 }
 
-static inline uint64_t digest_stream(const struct value *v)
+static inline uint64_t digest_stream(const struct value *v, bool clocks)
 {
     const struct stream *s = stream_of(v);
     struct stream_walk w;
@@ -129,7 +131,7 @@ static inline uint64_t digest_stream(const struct value *v)
             h = digest_slice(digest_slice(h, field), value);
         }
     }
-    return digest_groups(h, s);
+    return digest_groups(h, s, clocks);
 }
 
 struct digest {
@@ -162,7 +164,7 @@ static inline uint64_t digest_value(struct digest *d, const struct place *p, boo
         *absent = h == 4;
         return h;
     default:
-        return digest_stream(&v);
+        return digest_stream(&v, !d->world->no_clocks);
     }
 }
 
@@ -189,7 +191,7 @@ static inline void digest_entry(void *context, void *item, struct table_place at
     h = digest_number(digest_slice(h, p.key), (uint64_t)db_expiry(&p));
     h = digest_number(h, (uint64_t)(d->db - d->shard->dbs));
     if (!absent)
-        d->sum += digest_number(h, e->clock);
+        d->sum += digest_number(h, d->world->no_clocks ? 0 : e->clock);
 }
 
 static inline uint64_t digest_world(struct world *w)

@@ -272,7 +272,7 @@ class Server:
     def alive(self):
         return self.process is not None and self.process.poll() is None
 
-    def start(self, *args):
+    def start(self, *args, until_loaded=True):
         self.args = args
         if self.command:
             command = self.command(self.port)
@@ -282,9 +282,10 @@ class Server:
             self.process = subprocess.Popen(command, stdout=log, stderr=log,
                                             stdin=subprocess.DEVNULL, env=environment(),
                                             cwd=self.directory.name)
-        self._wait_until_it_answers()
+        self._wait_until_it_answers(until_loaded)
 
-    def _wait_until_it_answers(self):
+    def _wait_until_it_answers(self, until_loaded):
+        """Also an error will do; `until_loaded`: but that of a server that still loads its data."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -292,10 +293,13 @@ class Server:
             try:
                 with self.raw(timeout=5) as r:
                     r.send(b"PING\r\n")
-                    if r.read_bytes(1) in (b"+", b"-"):
+                    reply = r.read_reply()
+                    loads = isinstance(reply, ReplyError) and reply.startswith("LOADING")
+                    if not (until_loaded and loads):
                         return
             except (OSError, Closed):
-                time.sleep(0.01)
+                pass
+            time.sleep(0.01)
         self.kill()
         raise AssertionError(f"the server does not start:\n{self.log()}")
 

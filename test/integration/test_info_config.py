@@ -422,7 +422,7 @@ def test_debug_htstats_counts_keys_by_shard(raw):
 
 
 def test_what_debug_lacks_is_an_error(raw):
-    for name in ("SEGFAULT", "RELOAD", "JMAP", "NOSUCH"):
+    for name in ("SEGFAULT", "JMAP", "NOSUCH"):
         reply = raw.call("DEBUG", name)
         assert isinstance(reply, ReplyError)
         assert reply.text == ("ERR unknown subcommand or wrong number of arguments for "

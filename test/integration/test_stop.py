@@ -152,3 +152,26 @@ def test_a_stray_signal_does_not_stop_the_server(fresh_server):
     time.sleep(0.2)
     with server.raw() as r:
         assert r.call("PING") == "PONG"
+
+
+@pytest.mark.parametrize("forced", [False, True])
+def test_the_first_append_only_file_is_waited_for(fresh_server, forced):
+    """Until it is whole a start with appendonly would load none of the data."""
+    server = fresh_server()
+    with server.raw() as r:
+        for i in range(100):
+            r.call("SET", i, i)
+        assert r.call("CONFIG", "SET", "rdb-key-save-delay", 100000) == "OK"
+        assert r.call("CONFIG", "SET", "appendonly", "yes") == "OK"
+        assert r.call("SHUTDOWN", "NOSAVE") == "ERR Errors trying to SHUTDOWN. Check logs."
+        if forced:
+            r.send(encode("SHUTDOWN", "FORCE"))
+            r.expect_closed()
+            server.check_end()
+            return
+        assert r.call("CONFIG", "SET", "rdb-key-save-delay", 0) == "OK"
+        while b"aof_rewrite_in_progress:1" in r.call("INFO", "persistence"):
+            time.sleep(0.01)
+    server.restart("--appendonly", "yes")
+    with server.raw() as r:
+        assert r.call("DBSIZE") == 100

@@ -135,4 +135,4 @@ def start_redis(binary):
 
 def start_lasca(binary, shards, backend):
     name = f"lasca-{shards}"
-    return Server(name, [binary, "--shards", str(shards), "--io-backend", backend])
+    return Server(name, [binary, "--save", "", "--shards", str(shards), "--io-backend", backend])

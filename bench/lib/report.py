@@ -8,6 +8,7 @@ little from the ratio of the medians.
 from dataclasses import dataclass, field
 from statistics import median
 
+import durability_load
 import rows
 import transactions_load
 import types_load
@@ -195,3 +196,27 @@ def transactions_table(samples):
                                _spread(redis), _spread(one), _ratio(ratio), *held, _spread(two),
                                _ratio(ratio_of_two)])
     return table
+
+
+def durability_tables(figures):
+    """Snapshots and loading with two shards; SETs that are logged with one, and two beside it."""
+    files = Table(f"Loading and snapshots: {durability_load.KEYS:,} keys, 32-byte values, 2 shards",
+                  1, ["", "redis", "lasca", "ratio", "bar", ""])
+    for name, title, bar in durability_load.MEASURES:
+        redis, lasca = (figures["snapshots"][name][server] for server in ("redis", "lasca-2"))
+        ratio = median(b / a for a, b in zip(redis, lasca) if a > 0)
+        files.rows.append([title, _spread(redis), _spread(lasca), _ratio(ratio), f"{bar:.2f}",
+                           _verdict(ratio, bar)])
+    sets = Table("SET with appendonly yes: CPU us a request, 50 connections", 2,
+                 ["appendfsync", "pipeline", "redis", "1 shard", "ratio", "bar", "", "2 shards",
+                  "ratio"])
+    for policy in durability_load.POLICIES:
+        for pipeline in durability_load.PIPELINES:
+            samples = figures["sets"][f"{policy} {pipeline}"]
+            redis, one, two = (samples[name] for name in ("redis", "lasca-1", "lasca-2"))
+            ratio, of_two = (median(b / a for a, b in zip(redis, other)) for other in (one, two))
+            bar = durability_load.SET_CPU_RATIO_MAX
+            sets.rows.append([policy if pipeline == 1 else "", str(pipeline), _spread(redis),
+                              _spread(one), _ratio(ratio), f"{bar:.2f}", _verdict(ratio, bar),
+                              _spread(two), _ratio(of_two)])
+    return [files, sets]

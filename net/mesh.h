@@ -34,5 +34,7 @@ bool mesh_flush(struct mesh *m, uint32_t self, void (*handed)(void *context, uin
 /* Takes everything that had arrived from all cores when called: one chain, in order for each
  * sender, or NULL. */
 struct mesh_message *mesh_receive(struct mesh *m, uint32_t self);
+/* How many chains wait for `self`: a figure to look at, which may be wrong the next moment. */
+uint64_t mesh_depth(const struct mesh *m, uint32_t self);
 /* True where mesh_receive would return something: the last look before sleeping. */
 bool mesh_has_messages(const struct mesh *m, uint32_t self);

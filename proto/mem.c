@@ -34,6 +34,9 @@ static inline size_t back_usable(const void *p)
 }
 #else
 #include <mimalloc.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define back_malloc mi_malloc
 #define back_zalloc mi_zalloc
@@ -45,29 +48,90 @@ static inline size_t back_usable(const void *p)
 #define DECOMMIT_DELAY_MS 25 /* mimalloc's default */
 #endif
 
-/* mimalloc 2.0.9 looks at freed pages again only when their segment is next used, which after a
- * large removal may be never. The delay is one option of the process: another thread's free that
- * falls between the two lines is given back early, which costs it time and nothing else. */
+#ifdef LASCA_SYSTEM_MALLOC
 void mem_free_now(void *p)
 {
-#ifdef LASCA_SYSTEM_MALLOC
     free(p);
-#else
-    long delay_ms = mi_option_get(mi_option_decommit_delay);
-    mi_option_set(mi_option_decommit_delay, 0);
-    mi_free(p);
-    mi_option_set(mi_option_decommit_delay, delay_ms ? delay_ms : DECOMMIT_DELAY_MS);
-#endif
 }
 
 void mem_trim(void)
 {
-#ifdef LASCA_SYSTEM_MALLOC
     malloc_trim(0);
+}
 #else
+/* mimalloc 2.0.9 gives freed pages back after a delay, and looks at them again only when their
+ * segment is next used, which after a large removal may be never. So they are given back here; that
+ * they read as zeros from then on is nothing that mimalloc minds. */
+void mem_free_now(void *p)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t first = ((uintptr_t)p + page - 1) & ~(page - 1);
+    uintptr_t end = ((uintptr_t)p + mi_usable_size(p)) & ~(page - 1);
+    if (end > first)
+        madvise((void *)first, end - first, MADV_DONTNEED);
+    mi_free(p);
+}
+
+/* What other threads have freed of this one's memory becomes pages only now, and these would wait
+ * for the delay likewise. That is one option of the process: another thread's free that falls
+ * between the two lines is given back early, which costs it time and nothing else. */
+void mem_trim(void)
+{
+    long delay_ms = mi_option_get(mi_option_decommit_delay);
+    mi_option_set(mi_option_decommit_delay, 0);
     mi_collect(true);
+    mi_option_set(mi_option_decommit_delay, delay_ms ? delay_ms : DECOMMIT_DELAY_MS);
+}
+#endif
+
+/* Freed pages wait DECOMMIT_DELAY_MS for their next use, and each further one that is freed would
+ * put that off: after a steady stream of frees most would wait for ever. */
+void mem_start(void)
+{
+#ifndef LASCA_SYSTEM_MALLOC
+    mi_option_set(mi_option_decommit_extend_delay, 0);
 #endif
 }
+
+#ifdef LASCA_SYSTEM_MALLOC
+void mem_report(struct mem_report *r)
+{
+    struct mallinfo2 m = mallinfo2();
+    *r = (struct mem_report){.committed = m.arena + m.hblkhd, .name = "libc"};
+}
+
+void mem_print_statistics(void (*write)(const char *text, void *context), void *context)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *to = open_memstream(&text, &size);
+    if (!to)
+        return;
+    malloc_info(0, to);
+    fclose(to);
+    write(text, context);
+    free(text);
+}
+#else
+/* Its resident size is left out: 2.0.9 has the committed one in its place. */
+void mem_report(struct mem_report *r)
+{
+    size_t elapsed_ms, user_ms, system_ms, faults;
+    size_t resident, resident_peak, committed, committed_peak;
+    mi_process_info(&elapsed_ms, &user_ms, &system_ms, &resident, &resident_peak, &committed,
+                    &committed_peak, &faults);
+    int version = mi_version();
+    r->committed = committed;
+    snprintf(r->name, sizeof(r->name), "mimalloc-%d.%d.%d", version / 100, version / 10 % 10,
+             version % 10);
+}
+
+void mem_print_statistics(void (*write)(const char *text, void *context), void *context)
+{
+    mi_stats_merge();
+    mi_stats_print_out(write, context);
+}
+#endif
 
 __attribute__((cold, noreturn)) static void out_of_memory(size_t size)
 {

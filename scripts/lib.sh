@@ -2,9 +2,10 @@
 
 build_packages="gcc libc6-dev meson ninja-build pkg-config liburing-dev libmimalloc-dev libck-dev
     libxxhash-dev liblzf-dev liblua5.1-0-dev lua-cjson-dev libssl-dev
-    libhiredis-dev"
+    libhiredis-dev libmicrohttpd-dev"
 test_packages="libcriterion-dev redis-server redis-tools python3 python3-pytest
-    python3-redis"
+    python3-pytest-xdist python3-redis openssl"
+package_packages="build-essential debhelper fakeroot lintian"
 fuzz_packages="clang libclang-rt-14-dev"
 
 die() {

@@ -8,13 +8,16 @@
 
 #include "net/listener.h"
 #include "proto/mem.h"
+#include "server/acl.h"
 #include "server/server.h"
 #include "server/session.h"
+#include "server/session_tls.h"
 
 /* A connection on its way to its core. */
 struct newcomer {
     struct core_message message; /* first */
     int fd;
+    enum listener_kind kind;
     uint64_t id;
 };
 
@@ -23,6 +26,9 @@ static void adopt(struct core_message *m)
     struct newcomer *n = (struct newcomer *)m;
     struct core *c = core_self();
     struct session *s = session_create(c, n->fd, n->id);
+    s->kind = n->kind;
+    if (s->kind == LISTENER_TLS)
+        session_tls_begin(c, s);
     mem_free(n);
     ring_add(c->ring, &s->conn);
     if (atomic_load_explicit(&server->stopping, memory_order_relaxed))
@@ -55,31 +61,57 @@ bool accept_is_local(int fd)
     return getpeername(fd, (struct sockaddr *)&a, &size) == 0 && is_loopback(&a);
 }
 
-static void refuse(int fd, const char *text)
+bool accept_allows(int allowed, const struct session *s)
+{
+    return allowed == DEBUG_YES || (allowed == DEBUG_LOCAL && s && accept_is_local(s->conn.fd));
+}
+
+static const char protected_text[] =
+    "-DENIED Redis is running in protected mode because protected mode is enabled "
+    "and no password is set for the default user. In this mode connections are only "
+    "accepted from the loopback interface or a Unix socket. To connect from other "
+    "hosts, set a password (requirepass, or ACL SETUSER default), or turn the "
+    "protection off (CONFIG SET protected-mode no, from this machine) where the "
+    "network itself is trusted.\r\n";
+
+static bool is_protected_from(int fd)
+{
+    return server->config.protected_mode && acl_is_open(server->acl) && !accept_is_local(fd);
+}
+
+/* Over TLS nothing can be said yet. */
+static void refuse(int fd, enum listener_kind kind, const char *text)
 {
     /* One attempt: the buffer of a new socket takes it whole. */
-    ssize_t sent = send(fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL);
-    (void)sent;
+    if (kind != LISTENER_TLS && send(fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        log_write(&server->log, LOG_DEBUG, "Cannot tell a client why it is refused");
     close(fd);
     atomic_fetch_add_explicit(&server->rejected_count, 1, memory_order_relaxed);
 }
 
-static bool admit(int fd)
+static bool admit(int fd, enum listener_kind kind)
 {
     const struct config *config = &server->config;
     if (atomic_load_explicit(&server->session_count, memory_order_relaxed) >=
         (uint64_t)config->maxclients) {
-        refuse(fd, "-ERR max number of clients reached\r\n");
+        refuse(fd, kind, "-ERR max number of clients reached\r\n");
         return false;
     }
-    if (config->protected_mode && config->requirepass[0] == '\0' && !accept_is_local(fd)) {
-        refuse(fd, "-DENIED Lasca is running in protected mode: no password is set, so only "
-                   "connections from the loopback interface are accepted. To connect from other "
-                   "hosts, set a password (requirepass), or turn the protection off "
-                   "(protected-mode no) where the network itself is trusted.\r\n");
+    if (kind != LISTENER_TLS && is_protected_from(fd)) {
+        refuse(fd, kind, protected_text);
         return false;
     }
     return true;
+}
+
+void accept_greet(struct core *c, struct session *s)
+{
+    size_t mark;
+    if (!is_protected_from(s->conn.fd))
+        return;
+    buf_append_text(session_reply_begin(c, s, &mark), protected_text);
+    session_end(c, s, true);
+    atomic_fetch_add_explicit(&server->rejected_count, 1, memory_order_relaxed);
 }
 
 /* The core with the fewest sessions, beginning behind the one chosen last. */
@@ -100,8 +132,9 @@ static uint32_t least_loaded(struct core *c)
 
 void accept_connection(struct core *c, int fd, unsigned tag)
 {
+    enum listener_kind kind = (enum listener_kind)tag;
     atomic_fetch_add_explicit(&server->accepted_count, 1, memory_order_relaxed);
-    if (!admit(fd))
+    if (!admit(fd, kind))
         return;
     listener_prepare(fd, (unsigned)server->config.tcp_keepalive);
     uint32_t to = least_loaded(c);
@@ -110,22 +143,7 @@ void accept_connection(struct core *c, int fd, unsigned tag)
     struct newcomer *n = mem_alloc(sizeof(*n));
     n->message.receive = adopt;
     n->fd = fd;
+    n->kind = kind;
     n->id = atomic_fetch_add_explicit(&server->next_session_id, 1, memory_order_relaxed) + 1;
     core_post(c, to, &n->message);
-}
-
-void accept_start(struct core *c)
-{
-    for (uint32_t i = 0; i < server->listener_count; i++)
-        ring_listen(c->ring, server->listeners[i], i);
-}
-
-void accept_stop(struct core *c)
-{
-    if (c->index != 0)
-        return;
-    for (uint32_t i = 0; i < server->listener_count; i++) {
-        ring_unlisten(c->ring, server->listeners[i]);
-        shutdown(server->listeners[i], SHUT_RD); /* the port is free at once */
-    }
 }

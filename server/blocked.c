@@ -202,7 +202,8 @@ static void run_again(struct core *c, struct bundle *b, const struct reach *r)
     bundle_start_repeat(c, b, &call);
     call.shard = r->one;
     call.shards = r->many;
-    execute_whole(c, &call);
+    if (!bundle_refuse_repeat(c, b, &call))
+        execute_whole(c, &call);
     b->parts[0].sizes[0] = b->parts[0].out.size;
     if (server->keyspace.options.journal) {
         journal_precede(c, r->one, r->many);

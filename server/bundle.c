@@ -10,10 +10,12 @@
 #include <unistd.h>
 
 #include "proto/mem.h"
+#include "server/acl.h"
 #include "server/blocked.h"
 #include "server/broken.h"
 #include "server/serve.h"
 #include "server/effects.h"
+#include "server/evict.h"
 #include "server/execute.h"
 #include "server/persist/save.h"
 #include "server/owner.h"
@@ -21,6 +23,7 @@
 #include "server/session.h"
 #include "server/tracking.h"
 #include "server/transaction.h"
+#include "server/write_fault.h"
 #include "shard/journal.h"
 
 /* Keys hashed and prefetched ahead of the one that runs. */
@@ -154,6 +157,7 @@ void bundle_arrive(struct core_message *m)
         c->hops = mem_realloc(c->hops, c->hop_cap * sizeof(*c->hops));
     }
     c->hops[c->hop_count++] = (struct bundle *)m;
+    c->stats.hops_received++;
 }
 
 void bundle_dispose(struct core *c, struct bundle *b)
@@ -188,10 +192,39 @@ static void set_client(const struct bundle *b, const struct bundle_item *item, s
     call->track = item->track && b->session ? track_client(b->home, call->client) : 0;
 }
 
-/* A load has begun since it was sent on its way, and it may not run now. */
-static bool refuse_loading(const struct bundle *b, const struct bundle_item *item,
-                           struct call *call)
+/* The users have changed since, and this may no longer be permitted. A split item is refused by
+ * all its parts alike, and told of by the first. */
+static bool refuse_revoked(struct core *c, const struct bundle *b, const struct bundle_item *item,
+                           bool tells, struct call *call)
 {
+    struct session *s = b->session;
+    if (!acl_limits(s))
+        return false;
+    if (item->command->run == transaction_run_exec) {
+        const char *refusal = acl_refusal(c, s, item->command, item->argv, item->argc);
+        if (refusal)
+            transaction_refuse(s, refusal, &call->reply);
+        return refusal;
+    }
+    if (!tells) {
+        if (acl_permits(s, item->command, item->argv, item->argc))
+            return false;
+        reply_error(&call->reply, "NOPERM");
+        return true;
+    }
+    if (b->transaction)
+        return acl_refuses_queued(c, s, item->command, item->argv, item->argc, &call->reply);
+    return acl_refuses_late(c, s, item->command, item->argv, item->argc, &call->reply);
+}
+
+/* A load has begun since it was sent on its way, or the users have changed, and it may not run
+ * now. */
+static bool refuse_late(struct core *c, const struct bundle *b, const struct bundle_item *item,
+                        uint32_t rank, struct call *call)
+{
+    if (__builtin_expect(b->acl_version != server->acl->version, 0) &&
+        refuse_revoked(c, b, item, !item->split || rank == 0, call))
+        return true;
     if (__builtin_expect(!server->keyspace.options.loading, 1))
         return false;
     if (!b->session || session_admits_loading(b->session, item->command))
@@ -201,6 +234,29 @@ static bool refuse_loading(const struct bundle *b, const struct bundle_item *ite
     else
         reply_error(&call->reply, SESSION_LOADING_TEXT);
     return true;
+}
+
+/* Memory is over the limit: frees some before the item runs, where no other of its transaction has.
+ * True where nothing can be freed and it was refused; of several parts none is. */
+static bool refuse_memory(struct core *c, struct shard *s, const struct bundle *b,
+                          const struct bundle_item *item, struct call *call)
+{
+    bool first = item == b->parts[core_mask_rank(&b->mask, s->index)].items;
+    if (!write_fault_is_memory() || (b->transaction && !first) || !evict_make_room(c, s))
+        return false;
+    if (item->split || b->transaction || !b->session || b->session->replay ||
+        !(item->command->flags & CMD_DENYOOM))
+        return false;
+    reply_error(&call->reply, "%s", EVICT_OOM_TEXT);
+    execute_count_error(c, SLICE("OOM"));
+    c->command_stats[item->command->id].rejected++;
+    return true;
+}
+
+bool bundle_refuse_repeat(struct core *c, const struct bundle *b, struct call *call)
+{
+    return b->acl_version != server->acl->version &&
+           refuse_revoked(c, b, &b->parts[0].items[0], true, call);
 }
 
 struct hash_window {
@@ -233,13 +289,14 @@ static void run_split_item(struct core *c, struct call *call, struct bundle_spli
     size_t start = out->size;
     call->key_shards = split->key_shards;
     call->item_sizes = split->item_sizes;
+    uint64_t ticks = 0;
     if (!call->reply.errors) {
         if (!split->key_shards && (call->command->flags & CMD_WRITE))
             journal_next_round(call->shard);
-        execute_part(c, call);
+        ticks = execute_part(c, call, rank == 0);
     }
-    split->sections[rank] = (struct bundle_section){
-        .size = out->size - start, .value = call->value, .errors = call->reply.errors};
+    split->sections[rank] = (struct bundle_section){.size = out->size - start,
+        .value = call->value, .ticks = ticks, .errors = call->reply.errors};
 }
 
 void bundle_start_repeat(struct core *c, struct bundle *b, struct call *call)
@@ -276,7 +333,7 @@ static inline void note_must(const struct core *c, const struct bundle *b,
 /* Runs all that is one shard's in a bundle. False where it was parked, or is not at its end. */
 static bool run_part(struct core *c, struct shard *s, struct bundle *b)
 {
-    uint32_t rank = core_mask_rank(&b->mask, s->index);
+    const uint32_t rank = core_mask_rank(&b->mask, s->index);
     struct bundle_part *part = &b->parts[rank];
     struct hash_window w;
     struct call call;
@@ -299,7 +356,9 @@ static bool run_part(struct core *c, struct shard *s, struct bundle *b)
         if (b->session && b->session->replay)
             call.may_wait = false;
         size_t reply = part->out.size;
-        bool refused = refuse_loading(b, item, &call);
+        bool refused = refuse_late(c, b, item, rank, &call);
+        if (write_fault_any() && !refused)
+            refused = refuse_memory(c, s, b, item, &call);
         if (item->split)
             run_split_item(c, &call, item->split, rank);
         else if (!refused)
@@ -335,8 +394,11 @@ static bool run_part(struct core *c, struct shard *s, struct bundle *b)
 void bundle_run_hop(struct core *c, struct shard *s, struct bundle *b)
 {
     assert(b->kind == BUNDLE_HOP && core_mask_has(&b->mask, s->index));
+    struct bundle *outer = c->acting;
+    c->acting = b;
     if (run_part(c, s, b))
         bundle_send_home(c, b);
+    c->acting = outer;
 }
 
 /* The order's transactions. */
@@ -390,11 +452,9 @@ enum cross_end {
 
 static void find_shards(struct core *c, const struct bundle *b, struct shard **shards)
 {
-    for (uint32_t i = 0; i < server->core_count; i++) {
+    for (uint32_t i = 0; i < server->core_count; i++)
         shards[i] = core_mask_has(&b->reach, i) ? &server->cores[i]->shard : NULL;
-        if (shards[i] && shards[i]->now_ms < c->wall_ms)
-            shards[i]->now_ms = c->wall_ms;
-    }
+    core_agree_on_times(c, shards);
 }
 
 /* Runs the next item. */
@@ -409,7 +469,7 @@ static enum cross_end run_cross_item(struct core *c, struct bundle *b, struct sh
     set_client(b, item, &call);
     call.shards = shards;
     size_t before = part->out.size;
-    if (!refuse_loading(b, item, &call))
+    if (!refuse_late(c, b, item, 0, &call))
         execute_whole(c, &call);
     if (call.strayed)
         return CROSS_STRAYED;
@@ -444,7 +504,8 @@ static enum cross_end run_cross_again(struct core *c, struct bundle *b,
     struct call call;
     bundle_start_repeat(c, b, &call);
     call.shards = shards;
-    execute_whole(c, &call);
+    if (!bundle_refuse_repeat(c, b, &call))
+        execute_whole(c, &call);
     b->parts[0].sizes[0] = b->parts[0].out.size;
     return blocked_settle_cross(c, b, &call, shards) ? CROSS_DONE : CROSS_WAITS;
 }
@@ -587,9 +648,12 @@ void bundle_act(struct core *c, struct shard *s, struct bundle *b, uint64_t tick
     if (b->message.must > c->journal.must)
         c->journal.must = b->message.must;
     journal_act(c, ticket);
+    struct bundle *outer = c->acting;
+    c->acting = b;
     if (b->kind == BUNDLE_CROSS)
         act_cross(c, b, ticket);
     else
         act_split(c, s, b);
+    c->acting = outer;
     journal_act(c, JOURNAL_NO_TICKET);
 }

@@ -36,6 +36,7 @@ enum bundle_kind { BUNDLE_HOP, BUNDLE_SPLIT, BUNDLE_CROSS };
 struct bundle_section {
     size_t size;   /* bytes in its part's out */
     int64_t value; /* call.value */
+    uint64_t ticks; /* that its part took */
     uint32_t errors;
 };
 
@@ -79,6 +80,7 @@ struct bundle {
     uint32_t db;
     unsigned protocol;
     bool no_touch;
+    uint32_t acl_version; /* of the users that its requests were admitted under: see acl.h */
     bool borrowable;     /* short work on data alone: another core may do a sleeping shard's part */
     struct session *session;     /* NULL: its session does not wait for it any more */
     void (*act)(struct core *c, struct shard *s, struct bundle *b); /* instead of items; or NULL */
@@ -140,6 +142,9 @@ void bundle_run_hop(struct core *c, struct shard *s, struct bundle *b);
 /* Prepares the one command of a parked bundle to be run again; its shards are the caller's to set.
  */
 void bundle_start_repeat(struct core *c, struct bundle *b, struct call *call);
+/* True where the users have changed since it was sent on its way, and its one command is permitted
+ * no more: the error is its reply. */
+bool bundle_refuse_repeat(struct core *c, const struct bundle *b, struct call *call);
 /* Its next item, a script, needs more shards than it had, and was taken back: the rest of the
  * bundle is published to run with all. */
 void bundle_run_with_all(struct core *c, struct bundle *b);

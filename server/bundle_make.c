@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "proto/mem.h"
+#include "server/acl.h"
 #include "server/bundle.h"
 #include "server/server.h"
 #include "server/session.h"
@@ -249,6 +250,7 @@ struct bundle *bundle_create(struct core *c, struct session *s, enum bundle_kind
         model.db = s->db;
         model.protocol = s->protocol;
         model.no_touch = s->no_touch;
+        model.acl_version = server->acl->version;
         model.at_home = transaction_needs_home(&requests[0]);
     }
     struct carver measure = {0};

@@ -63,7 +63,12 @@ static void write_split(struct core *c, struct bundle *b, const struct bundle_it
         }
         execute_merge(c, &call, &parts, items, item->split->key_count);
     }
-    execute_count_split(c, &call, start);
+    uint64_t ticks = 0;
+    for (uint32_t k = 0; k < b->part_count; k++)
+        ticks += item->split->sections[k].ticks;
+    call.session = b->session;
+    call.client = b->session ? b->session->id : 0;
+    execute_count_split(c, &call, start, ticks);
 }
 
 static void pass_item(const struct bundle *b, struct reply_cursor *cursors, uint32_t rank)

@@ -116,6 +116,13 @@ void command_reply_key_flags(struct reply *r, uint32_t flags)
     reply_flags(r, flags, key_flags);
 }
 
+void command_reply_categories(struct reply *r)
+{
+    reply_array(r, sizeof(categories) / sizeof(categories[0]) - 1);
+    for (const struct flag_word *w = categories; w->word; w++)
+        reply_bulk_text(r, w->word + 1);
+}
+
 uint32_t command_category(struct slice name)
 {
     for (const struct flag_word *w = categories; w->word; w++)
@@ -257,10 +264,15 @@ static void reply_arguments(struct reply *r, const struct syntax_list *list)
     }
 }
 
+static size_t doc_flags(const struct command *row)
+{
+    return (size_t)(row->deprecated_since != NULL) + (size_t)(row->flags & CMD_SYSTEM ? 1 : 0);
+}
+
 static size_t docs_fields(const struct command *row, const struct syntax_list *arguments)
 {
     return 1 + (size_t)(row->summary != NULL) + (row->since != NULL) + (row->complexity != NULL) +
-           2 * (size_t)(row->deprecated_since != NULL) + (row->replaced_by != NULL) +
+           (row->deprecated_since != NULL) + (doc_flags(row) != 0) + (row->replaced_by != NULL) +
            (arguments->count != 0) + (row->subcommand_count != 0);
 }
 
@@ -274,12 +286,15 @@ void command_reply_docs(struct reply *r, const struct command *row)
     reply_optional_text(r, "since", row->since);
     reply_text_field(r, "group", row->group);
     reply_optional_text(r, "complexity", row->complexity);
-    if (row->deprecated_since) {
+    if (doc_flags(row)) {
         reply_bulk_text(r, "doc_flags");
-        reply_set(r, 1);
-        reply_simple(r, "deprecated");
-        reply_text_field(r, "deprecated_since", row->deprecated_since);
+        reply_set(r, doc_flags(row));
+        if (row->deprecated_since)
+            reply_simple(r, "deprecated");
+        if (row->flags & CMD_SYSTEM)
+            reply_simple(r, "syscmd");
     }
+    reply_optional_text(r, "deprecated_since", row->deprecated_since);
     reply_optional_text(r, "replaced_by", row->replaced_by);
     if (arguments.count) {
         reply_bulk_text(r, "arguments");

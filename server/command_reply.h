@@ -12,5 +12,7 @@ void command_reply_info(struct reply *r, const struct command *row);
 void command_reply_docs(struct reply *r, const struct command *row);
 /* The KEY_... flags as a set of words. */
 void command_reply_key_flags(struct reply *r, uint32_t flags);
+/* The names of all ACL categories, in Redis's order. */
+void command_reply_categories(struct reply *r);
 /* The bit of an ACL category's name, any case, without '@'; 0 where there is none such. */
 uint32_t command_category(struct slice name);

@@ -33,6 +33,7 @@ void config_deinit(struct config *c)
 {
     for (uint32_t i = 0; i < config_option_count(); i++)
         config_value_free(config_option_at(i), c);
+    config_lines_free(c);
     mem_free(c->config_file);
     c->config_file = NULL;
 }
@@ -40,8 +41,11 @@ void config_deinit(struct config *c)
 void config_copy(struct config *to, const struct config *from)
 {
     *to = *from;
-    for (uint32_t i = 0; i < config_option_count(); i++)
-        config_value_unshare(config_option_at(i), to);
+    for (uint32_t i = 0; i < config_option_count(); i++) {
+        if (!(config_option_at(i)->flags & OPTION_ALIAS))
+            config_value_unshare(config_option_at(i), to);
+    }
+    config_lines_unshare(to);
     if (from->config_file)
         to->config_file = config_string_copy(slice_of(from->config_file));
 }
@@ -77,8 +81,8 @@ static bool is_duplicate(const struct slice *pairs, uint32_t pair)
 }
 
 /* All names are judged before any value, in the order given: Redis's order of errors. */
-static bool check_names(const struct slice *pairs, uint32_t count, bool trusted, char *error,
-                        size_t error_size)
+static bool check_names(const struct slice *pairs, uint32_t count, enum config_setter who,
+                        char *error, size_t error_size)
 {
     for (uint32_t i = 0; i < count; i++) {
         struct slice name = pairs[2 * i];
@@ -91,10 +95,14 @@ static bool check_names(const struct slice *pairs, uint32_t count, bool trusted,
             config_error_take(&text, error, error_size);
             return false;
         }
-        if (o->flags & OPTION_PROTECTED && !trusted)
-            return refuse_with(error, error_size, name, "can't set protected config");
-        if (!(o->flags & OPTION_MUTABLE))
+        if (!(o->flags & (OPTION_MUTABLE | OPTION_SAME)))
             return refuse_with(error, error_size, name, "can't set immutable config");
+        if (o->flags & OPTION_PROTECTED && !(who & SETTER_TRUSTED))
+            return refuse_with(error, error_size, name, "can't set protected config");
+        if (o->flags & OPTION_NOT_LOADING && who & SETTER_LOADING) {
+            snprintf(error, error_size, "LOADING Redis is loading the dataset in memory");
+            return false;
+        }
         if (is_duplicate(pairs, i))
             return refuse_with(error, error_size, name, "duplicate parameter");
     }
@@ -123,9 +131,9 @@ static struct config_fault set_words(const struct config_option *o, struct confi
 }
 
 bool config_set(const struct config *current, const struct slice *pairs, uint32_t count,
-                bool trusted, struct config *changed, char *error, size_t error_size)
+                enum config_setter who, struct config *changed, char *error, size_t error_size)
 {
-    if (!check_names(pairs, count, trusted, error, error_size))
+    if (!check_names(pairs, count, who, error, error_size))
         return false;
     config_copy(changed, current);
     changed->save_adds = false;
@@ -135,6 +143,12 @@ bool config_set(const struct config *current, const struct slice *pairs, uint32_
         struct config_fault fault = o->flags & OPTION_MANY
                                         ? set_words(o, changed, value)
                                         : config_value_set(o, changed, &value, 1);
+        if (fault.kind == FAULT_NONE && o->flags & OPTION_ONLY_SET &&
+            !config_value_is(o, changed, slice_of(o->only)))
+            fault.kind = FAULT_ONLY;
+        if (fault.kind == FAULT_NONE && o->flags & OPTION_SAME &&
+            !config_value_equal(o, changed, current))
+            fault = (struct config_fault){FAULT_TEXT, value, 1, "can't set immutable config"};
         if (fault.kind != FAULT_NONE) {
             struct buf why;
             buf_init(&why);
@@ -190,6 +204,34 @@ void config_get(const struct config *c, const struct slice *patterns, uint32_t c
     }
 }
 
+bool config_is_secret(struct slice name)
+{
+    const struct config_option *o = config_option_find(name);
+    return o && o->flags & OPTION_SECRET;
+}
+
+static bool is_initial(const struct config_option *o, const struct config *c)
+{
+    struct config initial = {0}; /* but for this option */
+    set_initial(o, &initial);
+    bool is = config_value_equal(o, c, &initial);
+    config_value_free(o, &initial);
+    return is;
+}
+
+void config_visit_inert(const struct config *before, const struct config *c,
+                        void (*visit)(void *context, const char *name, const char *reason),
+                        void *context)
+{
+    for (uint32_t i = 0; i < config_option_count(); i++) {
+        const struct config_option *o = config_option_at(i);
+        if (!o->inert || o->flags & OPTION_ALIAS || (before && config_value_equal(o, c, before)))
+            continue;
+        if (!is_initial(o, c))
+            visit(context, o->name, o->inert);
+    }
+}
+
 #define COLUMN_MAX 80
 
 /* A paragraph as comment lines, broken at blanks. */
@@ -235,6 +277,8 @@ static void append_bounds(struct buf *to, const struct config_option *o)
 static void write_facts(struct buf *to, const struct config_option *o)
 {
     struct buf facts;
+    if (o->inert)
+        return;
     buf_init(&facts);
     if (o->type == OPTION_BOOL) {
         buf_append_text(&facts, "yes or no. ");
@@ -262,7 +306,11 @@ static const char opening[] =
     "is 1024; so m and mb, g and gb.\n"
     "A line 'include path' reads another file in its place; a relative path starts from the "
     "working directory, and * ? [ ] match several files. Of several values for one option the "
-    "last one counts.";
+    "last one counts.\n"
+    "Two more kinds of lines: 'user NAME RULE ...' makes a user, as ACL SETUSER does. "
+    "'rename-command NAME NEW' gives a command another name, or with \"\" none at all, so that no "
+    "client can call it; ACL rules are the better way.\n"
+    "CONFIG REWRITE writes the present values back into this file, and keeps comments.";
 
 void config_write_documented(struct buf *to)
 {
@@ -273,9 +321,11 @@ void config_write_documented(struct buf *to)
             continue;
         if (o->section)
             buf_printf(to, "\n# ---- %s ----\n", o->section);
-        buf_append(to, "\n", 1);
-        write_text(to, o->text);
-        write_facts(to, o);
+        if (o->text) {
+            buf_append(to, "\n", 1);
+            write_text(to, o->text);
+            write_facts(to, o);
+        }
         buf_printf(to, "%s %s\n", o->name, o->initial);
     }
 }

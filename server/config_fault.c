@@ -31,7 +31,8 @@ static void explain_only(const struct config_option *o, const struct config_faul
                          const char *dashes, struct buf *to)
 {
     buf_printf(to, "%s%s '%.*s': %s; use %s%s %s", dashes, o->name, SHOWN(fault->value),
-               o->only_reason, dashes, o->name, o->only[0] ? o->only : "\"\"");
+               o->only_reason, dashes, o->name,
+               o->only[0] ? o->only : o->flags & OPTION_NO_ONE ? "no one" : "\"\"");
 }
 
 static void explain_limits(const struct config_option *o, const struct config_fault *fault,
@@ -98,8 +99,36 @@ void config_fault_explain(const struct config_option *o, const struct config_fau
         buf_printf(to, "%s%s wants pairs of seconds and changes such as 3600 1 300 100, or \"\"",
                    dashes, o->name);
         break;
+    case FAULT_OCTAL:
+        buf_printf(to, "%s%s wants an octal number such as 700, got '%.*s'", dashes, o->name,
+                   SHOWN(fault->value));
+        break;
+    case FAULT_PERCENT:
+        buf_printf(to, "%s%s wants a size such as 512mb or a percentage such as 75%%, got '%.*s'",
+                   dashes, o->name, SHOWN(fault->value));
+        break;
+    case FAULT_PERCENT_RANGE:
+        buf_printf(to, "%s%s %.*s is more than 100%%", dashes, o->name, SHOWN(fault->value));
+        break;
+    case FAULT_TEXT:
+        buf_printf(to, "%s%s '%.*s': %s", dashes, o->name, SHOWN(fault->value), fault->why);
+        break;
     case FAULT_ONLY: explain_only(o, fault, dashes, to); break;
     }
+}
+
+static void reply_names(const struct config_option *o, struct buf *to)
+{
+    buf_append_text(to, "argument(s) must be one of the following: ");
+    list_names(o, to);
+}
+
+static void reply_count(const struct config_option *o, struct buf *to)
+{
+    if (o->names && o->flags & OPTION_MANY)
+        reply_names(o, to);
+    else
+        buf_append_text(to, "wrong number of arguments");
 }
 
 void config_fault_reply(const struct config_option *o, const struct config_fault *fault,
@@ -107,7 +136,7 @@ void config_fault_reply(const struct config_option *o, const struct config_fault
 {
     switch (fault->kind) {
     case FAULT_NONE: break;
-    case FAULT_COUNT: buf_append_text(to, "wrong number of arguments"); break;
+    case FAULT_COUNT: reply_count(o, to); break;
     case FAULT_ZERO_BYTE: buf_append_text(to, "argument must not contain a zero byte"); break;
     case FAULT_BOOL: buf_append_text(to, "argument must be 'yes' or 'no'"); break;
     case FAULT_INTEGER:
@@ -118,10 +147,7 @@ void config_fault_reply(const struct config_option *o, const struct config_fault
         buf_printf(to, "argument must be between %" PRId64 " and %" PRId64 " inclusive", o->min,
                    o->max);
         break;
-    case FAULT_ENUM:
-        buf_append_text(to, "argument(s) must be one of the following: ");
-        list_names(o, to);
-        break;
+    case FAULT_ENUM: reply_names(o, to); break;
     case FAULT_BIND_COUNT: buf_append_text(to, "Too many bind addresses specified."); break;
     case FAULT_BIND_ADDRESS: buf_append_text(to, "argument must be a list of addresses"); break;
     case FAULT_LIMIT_COUNT:
@@ -143,6 +169,16 @@ void config_fault_reply(const struct config_option *o, const struct config_fault
         break;
     case FAULT_EMPTY: buf_printf(to, "%s can't be empty", o->name); break;
     case FAULT_SAVE: buf_append_text(to, "Invalid save parameters"); break;
+    case FAULT_OCTAL:
+        buf_append_text(to, "argument couldn't be parsed as an octal number");
+        break;
+    case FAULT_PERCENT:
+        buf_append_text(to, "argument must be a memory or percent value");
+        break;
+    case FAULT_PERCENT_RANGE:
+        buf_append_text(to, "percentage argument must be less or equal to 100");
+        break;
+    case FAULT_TEXT: buf_append_text(to, fault->why); break;
     case FAULT_ONLY:
         buf_printf(to, "%s; use %s %s", o->only_reason, o->name, o->only[0] ? o->only : "\"\"");
         break;

@@ -26,6 +26,7 @@ struct reader {
     uint32_t line;
     uint32_t depth;   /* files open around this one */
     bool pure;
+    struct config_complaint *complaint; /* the first mistake, or NULL */
     char *error;
     size_t error_size;
 };
@@ -70,6 +71,8 @@ __attribute__((format(printf, 2, 3))) static bool fail(const struct reader *r, c
 
 static bool fail_unknown(const struct reader *r, struct slice name)
 {
+    if (r->complaint)
+        buf_append_text(&r->complaint->reason, "Bad directive or wrong number of arguments");
     const char *d = dashes(r);
     int shown = name.size < SHOWN_MAX ? (int)name.size : SHOWN_MAX;
     const char *equals = name.size ? memchr(name.data, '=', name.size) : NULL;
@@ -106,6 +109,8 @@ static bool set_option(const struct reader *r, const struct config_option *o,
         struct buf text;
         begin_error(r, &text);
         config_fault_explain(o, &fault, dashes(r), &text);
+        if (r->complaint)
+            config_fault_reply(o, &fault, &r->complaint->reason);
         return end_error(r, &text);
     }
     return r->pure || !(o->flags & OPTION_DIRECTORY) || enter_directory(r);
@@ -137,11 +142,11 @@ static bool include_matching(const struct reader *r, const char *pattern)
 
 static bool include(const struct reader *r, const struct slice *words, uint32_t count)
 {
-    if (count != 1)
-        return fail(r, "%sinclude wants one path, got %u", dashes(r), count);
+    if (count != 2)
+        return fail(r, "%sinclude wants one path, got %u", dashes(r), count - 1);
     if (r->pure)
         return fail(r, "%sinclude is not possible here", dashes(r));
-    char *path = config_string_copy(words[0]);
+    char *path = config_string_copy(words[1]);
     bool ok;
     if (r->depth >= INCLUDE_DEPTH_MAX)
         ok = fail(r, "include '%.*s': more than %d files deep: does a file include itself?",
@@ -154,17 +159,142 @@ static bool include(const struct reader *r, const struct slice *words, uint32_t 
     return ok;
 }
 
-/* A line, or an option of the command line with its values. */
-static bool read_words(const struct reader *r, const struct slice *words, uint32_t count)
+static char *place_of(const struct reader *r)
 {
-    if (slice_is(words[0], "include"))
-        return include(r, words + 1, count - 1);
+    struct buf text;
+    buf_init(&text);
+    if (r->name)
+        buf_printf(&text, "%s:%u", r->name, r->line);
+    else
+        buf_append_text(&text, "command line");
+    char *place = config_string_copy(buf_slice(&text));
+    buf_deinit(&text);
+    return place;
+}
+
+/* They are kept as C strings. */
+static bool has_zero_byte(const struct slice *words, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (words[i].size && memchr(words[i].data, '\0', words[i].size))
+            return true;
+    }
+    return false;
+}
+
+/* acl.c divides the line again: what it says is checked where users are known. */
+static bool keep_user(const struct reader *r, const struct slice *words, uint32_t count)
+{
+    struct config *c = r->config;
+    if (count < 2 || has_zero_byte(words, count))
+        return fail(r, "%suser wants a name and rules, without zero bytes", dashes(r));
+    struct buf line;
+    buf_init(&line);
+    buf_append_text(&line, "user");
+    for (uint32_t i = 1; i < count; i++)
+        config_append_word(&line, words[i]);
+    c->users = mem_realloc(c->users, (c->user_count + 1) * sizeof(*c->users));
+    c->user_places = mem_realloc(c->user_places, (c->user_count + 1) * sizeof(*c->user_places));
+    c->users[c->user_count] = config_string_copy(buf_slice(&line));
+    c->user_places[c->user_count++] = place_of(r);
+    buf_deinit(&line);
+    return true;
+}
+
+/* Whether there is such a command is known when there are commands: registry_rename. */
+static bool keep_rename(const struct reader *r, const struct slice *words, uint32_t count)
+{
+    struct config *c = r->config;
+    if (count != 3 || has_zero_byte(words, count))
+        return fail(r, "%srename-command wants the command's name and a new one, or \"\" for none",
+                    dashes(r));
+    c->renames = mem_realloc(c->renames, (c->rename_count + 1) * sizeof(*c->renames));
+    c->renames[c->rename_count++] = (struct config_rename){
+        .from = config_string_copy(words[1]), .to = config_string_copy(words[2]),
+        .place = place_of(r),
+    };
+    return true;
+}
+
+static bool refuse_module(const struct reader *r, const struct slice *words, uint32_t count)
+{
+    return fail(r, "%sloadmodule: this server has no modules: remove the line, and what needs it",
+                dashes(r));
+}
+
+static bool refuse_sentinel(const struct reader *r, const struct slice *words, uint32_t count)
+{
+    return fail(r, "sentinel directive while not in sentinel mode: this is redis-sentinel's file, "
+                   "which redis-sentinel reads");
+}
+
+/* Options that Redis had once, and passes over. */
+static bool pass_over(const struct reader *r, const struct slice *words, uint32_t count)
+{
+    return count == 2 ? true : fail(r, "%.*s wants one value", (int)words[0].size, words[0].data);
+}
+
+/* Lines that are no options. */
+static const struct {
+    const char *name;
+    bool (*read)(const struct reader *r, const struct slice *words, uint32_t count);
+} directives[] = {
+    {"include", include},
+    {"user", keep_user},
+    {"rename-command", keep_rename},
+    {"loadmodule", refuse_module},
+    {"sentinel", refuse_sentinel},
+    {"list-max-ziplist-entries", pass_over},
+    {"list-max-ziplist-value", pass_over},
+    {"lua-replicate-commands", pass_over},
+};
+
+bool config_is_directive(struct slice name)
+{
+    for (size_t i = 0; i < sizeof(directives) / sizeof(directives[0]); i++) {
+        if (slice_is(name, directives[i].name))
+            return directives[i].read != pass_over;
+    }
+    return false;
+}
+
+static bool read_directive(const struct reader *r, const struct slice *words, uint32_t count)
+{
+    for (size_t i = 0; i < sizeof(directives) / sizeof(directives[0]); i++) {
+        if (slice_is(words[0], directives[i].name))
+            return directives[i].read(r, words, count);
+    }
     const struct config_option *o = config_option_find(words[0]);
     if (!o)
         return fail_unknown(r, words[0]);
     if (o->flags & OPTION_MANY && count == 2 && words[1].size)
         return set_nested(r, o, words[1]);
     return set_option(r, o, words + 1, count - 1);
+}
+
+static void complain(const struct reader *r, const struct slice *words, uint32_t count)
+{
+    struct config_complaint *x = r->complaint;
+    if (!x || x->line.size)
+        return; /* it was within a file that this line includes */
+    if (r->name)
+        buf_printf(&x->place, "Reading the configuration file, at line %u", r->line);
+    else
+        buf_append_text(&x->place, "Reading the command line");
+    buf_append_slice(&x->line, words[0]);
+    const struct config_option *o = config_option_find(words[0]);
+    bool secret = o && o->flags & OPTION_SECRET;
+    for (uint32_t i = 1; i < count; i++)
+        config_append_quoted(&x->line, secret ? slice_of("(redacted)") : words[i]);
+}
+
+/* A line, or an option of the command line with its values. */
+static bool read_words(const struct reader *r, const struct slice *words, uint32_t count)
+{
+    bool ok = read_directive(r, words, count);
+    if (!ok)
+        complain(r, words, count);
+    return ok;
 }
 
 static struct slice trim(struct slice s)
@@ -269,10 +399,12 @@ static bool is_option(const char *arg)
 static bool read_option(const struct reader *r, int argc, char **argv, int *at)
 {
     struct config_words head;
+    /* Redis takes the first option behind the file without "--", too. */
+    bool bare = *at == 2 && config_option_find(slice_of(argv[2]));
     const char *name = argv[(*at)++];
-    if (!is_option(name))
+    if (!is_option(name) && !bare)
         return fail(r, "'%.*s' is not an option: write --name value", SHOWN_MAX, name);
-    if (!config_words_split(&head, slice_of(name + 2)))
+    if (!config_words_split(&head, slice_of(bare ? name : name + 2)))
         return fail(r, "unbalanced quotes in '%.*s'", SHOWN_MAX, name);
     uint32_t count = head.count;
     struct slice *words = mem_alloc((count + (size_t)argc) * sizeof words[0]);
@@ -351,9 +483,11 @@ bool config_enter_directory(struct config *c)
     return true;
 }
 
-bool config_load(struct config *c, int argc, char **argv, char *error, size_t error_size)
+bool config_load(struct config *c, int argc, char **argv, struct config_complaint *complaint,
+                 char *error, size_t error_size)
 {
-    struct reader r = {.config = c, .error = error, .error_size = error_size};
+    struct reader r = {.config = c, .complaint = complaint, .error = error,
+                       .error_size = error_size};
     if (!read_sources(&r, argc, argv))
         return false;
     keep_directory(c);

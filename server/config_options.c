@@ -2,25 +2,11 @@
  * conf/lasca.conf anew (test/server/config_test.c says how).
  *
  * Names, defaults, bounds and what CONFIG SET may change are Redis 7.2's where the option is
- * Redis's, but for what is settled when the cores start here: bind and port. */
-#include "server/config_option.h"
+ * Redis's. */
+#include "server/config_rows.h"
 
 #include "net/ring.h"
 #include "shard/keyspace.h"
-
-/* The offset of a field, after a check that it has the type its row's kind will store. */
-#define FIELD(member, kind)                                                                        \
-    (offsetof(struct config, member) +                                                             \
-     0 * sizeof(char[__builtin_types_compatible_p(                                                 \
-                         __typeof__(((struct config *)0)->member), kind) ? 1 : -1]))
-
-#define BOOL_FIELD(member) OPTION_BOOL, FIELD(member, bool)
-#define INTEGER_FIELD(member) OPTION_INTEGER, FIELD(member, int64_t)
-#define MEMORY_FIELD(member) OPTION_MEMORY, FIELD(member, int64_t)
-#define ENUM_FIELD(member) OPTION_ENUM, FIELD(member, int)
-#define STRING_FIELD(member) OPTION_STRING, FIELD(member, char *)
-
-#define MB (INT64_C(1) << 20)
 
 /* In the order in which Redis lists them in its error. */
 static const struct option_name policies[] = {
@@ -40,20 +26,12 @@ static const struct option_name log_levels[] = {
     {"warning", LOG_WARNING}, {"nothing", LOG_NOTHING}, {NULL, 0},
 };
 
-static const struct option_name debug_access[] = {
-    {"no", DEBUG_NO}, {"yes", DEBUG_YES}, {"local", DEBUG_LOCAL}, {NULL, 0},
-};
-
 static const struct option_name pinning[] = {
     {"no", PIN_NO}, {"yes", PIN_YES}, {"auto", PIN_AUTO}, {NULL, 0},
 };
 
 static const struct option_name syncing[] = {
     {"everysec", SYNC_EVERYSEC}, {"always", SYNC_ALWAYS}, {"no", SYNC_NO}, {NULL, 0},
-};
-
-static const struct option_name sanitizing[] = {
-    {"no", SANITIZE_NO}, {"yes", SANITIZE_YES}, {"clients", SANITIZE_CLIENTS}, {NULL, 0},
 };
 
 static const struct option_name backends[] = {
@@ -63,15 +41,16 @@ static const struct option_name backends[] = {
 #define DATABASES_MAX (1 << 20)
 
 static const struct config_option options[] = {
-    {"bind", OPTION_BIND, 0, "* -::*", .flags = OPTION_MANY, .section = "Network",
-     .text = "The addresses to listen on: at most 16, IPv4 or IPv6, separated by blanks. An "
-             "address that begins with '-' may be unavailable, as long as another one is not; "
+    {"bind", OPTION_BIND, 0, "* -::*", .flags = OPTION_MUTABLE | OPTION_MANY,
+     .section = "Network",
+     .text = "The addresses to listen on: at most 16, IPv4, IPv6 or names of hosts, separated by "
+             "blanks. An address that begins with '-' may be one that this machine does not have; "
              "any other that is stops the start. '*' is every IPv4 address, '::*' every IPv6 "
              "address.\n"
              "As long as protected-mode is on and no password is set, only clients that come "
              "over the loopback interface are served, whatever the addresses."},
-    {"port", INTEGER_FIELD(port), "6379", 0, 65535,
-     .text = "The TCP port."},
+    {"port", INTEGER_FIELD(port), "6379", 0, 65535, .flags = OPTION_MUTABLE,
+     .text = "The TCP port. 0: no TCP, where there is a unixsocket or a tls-port."},
     {"protected-mode", BOOL_FIELD(protected_mode), "yes", .flags = OPTION_MUTABLE,
      .text = "With yes, and while requirepass is empty, connections from other hosts are "
              "refused with an error that names the cures. Say no only where nobody else can "
@@ -88,15 +67,23 @@ static const struct config_option options[] = {
      .text = "How many clients may be connected at once; one more is told an error and "
              "disconnected. The limit on open files (ulimit -n) is raised to suit; where that is "
              "not allowed, this is lowered, and the log says so."},
-    {"io-backend", ENUM_FIELD(io_backend), "auto", .names = backends,
+    {"unixsocket", STRING_FIELD(unixsocket), "\"\"",
+     .text = "The path of a Unix socket to listen on besides. \"\": none."},
+    {"unixsocketperm", OPTION_OCTAL, FIELD(unixsocketperm, int64_t), "0", 0, 0777,
+     .text = "The permissions of that socket, octal. 0: as the umask has it."},
+    {"socket-mark-id", INTEGER_FIELD(socket_mark_id), "0", 0, UINT32_MAX,
+     .text = "A mark (SO_MARK) for the listening sockets and the connections made on them, for "
+             "routing and filters; needs CAP_NET_ADMIN. 0: none."},
+    {"io-backend", ENUM_FIELD(io_backend), "auto", .names = backends, .flags = OPTION_SAME,
      .text = "How sockets are driven. auto is io_uring where the kernel allows it, else epoll. "
              "io_uring refuses to start where it is not allowed, as under Docker's default "
              "seccomp profile."},
 
-    {"shards", INTEGER_FIELD(shards), "0", 0, SHARD_COUNT_MAX, .section = "Cores",
+    {"shards", INTEGER_FIELD(shards), "0", 0, SHARD_COUNT_MAX,
+     .flags = OPTION_SAME, .section = "Cores",
      .text = "How many threads serve, each with its own part of the keys. 0: one for each CPU "
              "that this process may use, by its affinity and its cgroup's CPU quota."},
-    {"pin-cores", ENUM_FIELD(pin_cores), "auto", .names = pinning,
+    {"pin-cores", ENUM_FIELD(pin_cores), "auto", .names = pinning, .flags = OPTION_SAME,
      .text = "Whether each of those threads stays on one CPU: the first thread on the first CPU "
              "that this process may use, and so on. auto: where there are as many threads as "
              "CPUs, at least four, and no CPU quota is set. Say no where other busy processes "
@@ -104,10 +91,24 @@ static const struct config_option options[] = {
 
     {"databases", INTEGER_FIELD(databases), "16", 1, DATABASES_MAX, .section = "Data",
      .text = "How many databases SELECT can choose from, numbered from 0."},
+    {"maxmemory", OPTION_MEMORY_SHARE, FIELD(maxmemory, int64_t), "0", 0, INT64_MAX,
+     .flags = OPTION_MUTABLE,
+     .text = "How much memory keys and values, and what else counts, may take: bytes, with a unit, "
+             "or percent (75%) of the machine's memory or of the cgroup's limit, whichever is "
+             "less. 0: no limit."},
+    {"maxmemory-samples", INTEGER_FIELD(maxmemory_samples), "5", 1, INT32_MAX,
+     .flags = OPTION_MUTABLE,
+     .text = "How many keys are looked at to find one to evict: more find better ones and take "
+             "more time."},
+    {"maxmemory-eviction-tenacity", INTEGER_FIELD(maxmemory_eviction_tenacity), "10", 0, 100,
+     .flags = OPTION_MUTABLE,
+     .text = "How long eviction may hold up requests at a time: 0 hardly, 100 until memory is "
+             "below the limit."},
     {"maxmemory-policy", ENUM_FIELD(maxmemory_policy), "noeviction", .names = policies,
      .flags = OPTION_MUTABLE,
      .text = "Which use of keys is recorded: with an lfu policy how often each is used (OBJECT "
-             "FREQ), else how long ago (OBJECT IDLETIME). No key is evicted in this version."},
+             "FREQ), else how long ago (OBJECT IDLETIME); and which keys go where maxmemory is "
+             "reached."},
     {"lfu-log-factor", INTEGER_FIELD(lfu_log_factor), "10", 0, INT32_MAX, .flags = OPTION_MUTABLE,
      .text = "How slowly the counter of a key's use grows: with 10 about a million uses "
              "saturate it, with 0 every use counts until it is full at 255."},
@@ -130,37 +131,37 @@ static const struct config_option options[] = {
      .flags = OPTION_MUTABLE,
      .text = "The longest argument of a command, and the longest string value."},
 
-    {"hash-max-listpack-entries", INTEGER_FIELD(hash_max_listpack_entries), "128", 0, UINT32_MAX,
+    {"hash-max-listpack-entries", INTEGER_FIELD(hash_max_listpack_entries), "512", 0, INT64_MAX,
      .flags = OPTION_MUTABLE, .section = "Collections",
      .text = "A hash of at most so many fields, none of them nor of their values longer than "
              "hash-max-listpack-value, is packed in one block: small, and searched from its "
              "beginning. Sets and sorted sets have such bounds of their own."},
-    {"hash-max-ziplist-entries", INTEGER_FIELD(hash_max_listpack_entries), "128", 0, UINT32_MAX,
+    {"hash-max-ziplist-entries", INTEGER_FIELD(hash_max_listpack_entries), "512", 0, INT64_MAX,
      .flags = OPTION_MUTABLE | OPTION_ALIAS},
-    {"hash-max-listpack-value", INTEGER_FIELD(hash_max_listpack_value), "64", 0, UINT32_MAX,
+    {"hash-max-listpack-value", MEMORY_FIELD(hash_max_listpack_value), "64", 0, INT64_MAX,
      .flags = OPTION_MUTABLE,
      .text = "The longest field or value of a packed hash, in bytes."},
-    {"hash-max-ziplist-value", INTEGER_FIELD(hash_max_listpack_value), "64", 0, UINT32_MAX,
+    {"hash-max-ziplist-value", MEMORY_FIELD(hash_max_listpack_value), "64", 0, INT64_MAX,
      .flags = OPTION_MUTABLE | OPTION_ALIAS},
-    {"set-max-intset-entries", INTEGER_FIELD(set_max_intset_entries), "512", 0, UINT32_MAX,
+    {"set-max-intset-entries", INTEGER_FIELD(set_max_intset_entries), "512", 0, INT64_MAX,
      .flags = OPTION_MUTABLE,
      .text = "A set of at most so many members, all of them integers of 64 bits, is a sorted "
              "array."},
-    {"set-max-listpack-entries", INTEGER_FIELD(set_max_listpack_entries), "128", 0, UINT32_MAX,
+    {"set-max-listpack-entries", INTEGER_FIELD(set_max_listpack_entries), "128", 0, INT64_MAX,
      .flags = OPTION_MUTABLE,
      .text = "The members of a packed set that are not all integers."},
-    {"set-max-listpack-value", INTEGER_FIELD(set_max_listpack_value), "64", 0, UINT32_MAX,
+    {"set-max-listpack-value", INTEGER_FIELD(set_max_listpack_value), "64", 0, INT64_MAX,
      .flags = OPTION_MUTABLE,
      .text = "The longest member of a packed set, in bytes."},
-    {"zset-max-listpack-entries", INTEGER_FIELD(zset_max_listpack_entries), "128", 0, UINT32_MAX,
+    {"zset-max-listpack-entries", INTEGER_FIELD(zset_max_listpack_entries), "128", 0, INT64_MAX,
      .flags = OPTION_MUTABLE,
      .text = "The members of a packed sorted set."},
-    {"zset-max-ziplist-entries", INTEGER_FIELD(zset_max_listpack_entries), "128", 0, UINT32_MAX,
+    {"zset-max-ziplist-entries", INTEGER_FIELD(zset_max_listpack_entries), "128", 0, INT64_MAX,
      .flags = OPTION_MUTABLE | OPTION_ALIAS},
-    {"zset-max-listpack-value", INTEGER_FIELD(zset_max_listpack_value), "64", 0, UINT32_MAX,
+    {"zset-max-listpack-value", MEMORY_FIELD(zset_max_listpack_value), "64", 0, INT64_MAX,
      .flags = OPTION_MUTABLE,
      .text = "The longest member of a packed sorted set, in bytes."},
-    {"zset-max-ziplist-value", INTEGER_FIELD(zset_max_listpack_value), "64", 0, UINT32_MAX,
+    {"zset-max-ziplist-value", MEMORY_FIELD(zset_max_listpack_value), "64", 0, INT64_MAX,
      .flags = OPTION_MUTABLE | OPTION_ALIAS},
     {"list-max-listpack-size", INTEGER_FIELD(list_max_listpack_size), "-2", INT32_MIN, INT32_MAX,
      .flags = OPTION_MUTABLE,
@@ -175,16 +176,19 @@ static const struct config_option options[] = {
     {"stream-node-max-bytes", MEMORY_FIELD(stream_node_max_bytes), "4kb", 0, INT64_MAX,
      .flags = OPTION_MUTABLE,
      .text = "The messages of a stream are packed together up to this size. 0: no such bound."},
-    {"stream-node-max-entries", INTEGER_FIELD(stream_node_max_entries), "100", 0, UINT32_MAX,
+    {"stream-node-max-entries", INTEGER_FIELD(stream_node_max_entries), "100", 0, INT64_MAX,
      .flags = OPTION_MUTABLE,
      .text = "... and up to this number. 0: no such bound."},
-    {"hll-sparse-max-bytes", MEMORY_FIELD(hll_sparse_max_bytes), "3000", 0, UINT32_MAX,
+    {"hll-sparse-max-bytes", MEMORY_FIELD(hll_sparse_max_bytes), "3000", 0, INT64_MAX,
      .flags = OPTION_MUTABLE,
      .text = "A HyperLogLog in its sparse form may take so many bytes; one that would take more "
              "becomes dense: 12 KiB, whatever it counts."},
+    {"lazyfree-lazy-eviction", BOOL_FIELD(lazyfree_lazy_eviction), "yes",
+     .flags = OPTION_MUTABLE,
+     .text = "Whether the memory of a large collection that is evicted is freed in slices between "
+             "requests, rather than at once, while others wait."},
     {"lazyfree-lazy-expire", BOOL_FIELD(lazyfree_lazy_expire), "yes", .flags = OPTION_MUTABLE,
-     .text = "Whether the memory of a large collection whose time has come is freed in slices "
-             "between requests, rather than at once, while others wait."},
+     .text = "The same for one whose time has come."},
     {"lazyfree-lazy-server-del", BOOL_FIELD(lazyfree_lazy_server_del), "yes",
      .flags = OPTION_MUTABLE,
      .text = "The same for what a command replaces or empties: SET, RENAME, SUNIONSTORE, ..."},
@@ -194,19 +198,15 @@ static const struct config_option options[] = {
      .flags = OPTION_MUTABLE,
      .text = "The same for FLUSHALL and FLUSHDB that say neither SYNC nor ASYNC."},
 
-    {"busy-reply-threshold", INTEGER_FIELD(busy_reply_threshold), "5000", 0, INT32_MAX,
+    {"busy-reply-threshold", INTEGER_FIELD(busy_reply_threshold), "5000", 0, INT64_MAX,
      .flags = OPTION_MUTABLE, .section = "Scripts",
      .text = "A script or function that has run for so many milliseconds counts as busy: SCRIPT "
              "KILL or FUNCTION KILL can end it, as long as it has not written. 0: none does."},
-    {"lua-time-limit", INTEGER_FIELD(busy_reply_threshold), "5000", 0, INT32_MAX,
+    {"lua-time-limit", INTEGER_FIELD(busy_reply_threshold), "5000", 0, INT64_MAX,
      .flags = OPTION_MUTABLE | OPTION_ALIAS},
 
-    {"requirepass", STRING_FIELD(requirepass), "\"\"", .flags = OPTION_MUTABLE,
-     .section = "Clients",
-     .text = "The password that clients give with AUTH or HELLO. \"\": none is asked. The "
-             "server is fast, and so is guessing: take a long one."},
     {"client-query-buffer-limit", MEMORY_FIELD(client_query_buffer_limit), "1gb", MB, INT64_MAX,
-     .flags = OPTION_MUTABLE,
+     .flags = OPTION_MUTABLE, .section = "Clients",
      .text = "A client whose requests not yet executed take more memory than this is "
              "disconnected."},
     {"client-output-buffer-limit", OPTION_OUTPUT_LIMITS, 0,
@@ -214,20 +214,16 @@ static const struct config_option options[] = {
      .text = "A client that does not read its replies is disconnected when they take more "
              "memory than the hard limit, or for some seconds without a break more than the "
              "soft limit. Groups of class (normal, replica or pubsub), hard limit, soft limit "
-             "and those seconds; 0 is no limit, a class not named keeps its limits. Only normal "
-             "clients exist in this version."},
+             "and those seconds; 0 is no limit, a class not named keeps its limits. There are no "
+             "replicas in this version."},
+    {"maxmemory-clients", OPTION_MEMORY_PERCENT, FIELD(maxmemory_clients, int64_t), "0", 0,
+     INT64_MAX, .flags = OPTION_MUTABLE,
+     .text = "How much memory all clients together may take: bytes, with a unit, or percent (5%) "
+             "of maxmemory. Above, those that take the most are disconnected. 0: no limit."},
     {"tracking-table-max-keys", INTEGER_FIELD(tracking_table_max_keys), "1000000", 0, INT64_MAX,
      .flags = OPTION_MUTABLE,
      .text = "How many keys are remembered as cached by clients (CLIENT TRACKING). Above, keys "
              "are forgotten at random, and clients told as if they had changed. 0: no limit."},
-    {"enable-debug-command", ENUM_FIELD(enable_debug_command), "no", .names = debug_access,
-     .text = "Whether DEBUG may be used: by nobody, by everyone, or from this host only "
-             "(local). It can stop the server."},
-    {"enable-protected-configs", ENUM_FIELD(enable_protected_configs), "no",
-     .names = debug_access,
-     .text = "Whether CONFIG SET may change dir and dbfilename, which say where the server writes: "
-             "as above."},
-
     {"loglevel", ENUM_FIELD(log_level), "notice", .names = log_levels, .flags = OPTION_MUTABLE,
      .section = "Process",
      .text = "The least important messages to log: debug is for developers, notice suits "
@@ -236,7 +232,7 @@ static const struct config_option options[] = {
      .text = "The file that the log is appended to, relative to dir. It may be renamed at any "
              "time: the next message begins a new one. \"\": standard output."},
     {"dir", STRING_FIELD(dir), "./",
-     .flags = OPTION_MUTABLE | OPTION_PROTECTED | OPTION_DIRECTORY,
+     .flags = OPTION_MUTABLE | OPTION_PROTECTED | OPTION_DIRECTORY | OPTION_NOT_LOADING,
      .text = "The working directory. The server moves there when it reads this line, so "
              "relative paths in later lines start from it."},
     {"save", OPTION_SAVE, FIELD(save, char *), "3600 1 300 100 60 10000",
@@ -256,15 +252,11 @@ static const struct config_option options[] = {
      .flags = OPTION_MUTABLE,
      .text = "With yes, and while save points are set, commands that write are refused (MISCONF) "
              "when the last snapshot could not be written, until one can."},
-    {"sanitize-dump-payload", ENUM_FIELD(sanitize_dump_payload), "no", .names = sanitizing,
-     .flags = OPTION_MUTABLE,
-     .text = "Accepted for the sake of configurations that have it: RESTORE and loading always "
-             "check packed values element by element."},
     {"rdb-key-save-delay", INTEGER_FIELD(rdb_key_save_delay), "0", INT32_MIN, INT32_MAX,
      .flags = OPTION_MUTABLE | OPTION_HIDDEN},
     {"key-load-delay", INTEGER_FIELD(key_load_delay), "0", INT32_MIN, INT32_MAX,
      .flags = OPTION_MUTABLE | OPTION_HIDDEN},
-    {"appendonly", BOOL_FIELD(appendonly), "no", .flags = OPTION_MUTABLE,
+    {"appendonly", BOOL_FIELD(appendonly), "no", .flags = OPTION_MUTABLE | OPTION_NOT_LOADING,
      .text = "Whether every write is logged to the append-only file, which is what is loaded at "
              "the next start."},
     {"appendfilename", STRING_FIELD(appendfilename), "appendonly.aof",
@@ -297,30 +289,43 @@ static const struct config_option options[] = {
     {"aof-timestamp-enabled", BOOL_FIELD(aof_timestamp_enabled), "no", .flags = OPTION_MUTABLE,
      .text = "Whether the append-only file has a line with the time for each second, by which it "
              "can be cut at a moment. Redis before 7.0 does not load such files."},
-    {"shutdown-timeout", INTEGER_FIELD(shutdown_timeout), "10", 0, INT32_MAX,
-     .flags = OPTION_MUTABLE,
-     .text = "Seconds that a shutdown waits for replicas."},
-    {"daemonize", BOOL_FIELD(daemonize), "no", .only = "no",
-     .only_reason = "this version stays in the foreground, under a service manager or a shell's &",
-     .text = "Whether to go to the background. This version does not, and accepts only no: run "
-             "it under a service manager."},
+};
+
+static const struct config_rows config_rows_main = CONFIG_ROWS(options);
+
+static const struct config_rows *const tables[] = {
+    &config_rows_main,    &config_rows_tls,   &config_rows_access, &config_rows_watch,
+    &config_rows_process, &config_rows_inert,
 };
 
 uint32_t config_option_count(void)
 {
-    return sizeof options / sizeof options[0];
+    uint32_t count = 0;
+    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
+        count += tables[i]->count;
+    return count;
 }
 
 const struct config_option *config_option_at(uint32_t i)
 {
-    return &options[i];
+    size_t t = 0;
+    while (i >= tables[t]->count)
+        i -= tables[t++]->count;
+    return &tables[t]->rows[i];
+}
+
+const struct config_option *config_option_proper(const struct config_option *o)
+{
+    while (o->flags & OPTION_ALIAS)
+        o--;
+    return o;
 }
 
 const struct config_option *config_option_find(struct slice name)
 {
     for (uint32_t i = 0; i < config_option_count(); i++) {
-        if (slice_is(name, options[i].name))
-            return &options[i];
+        if (slice_is(name, config_option_at(i)->name))
+            return config_option_at(i);
     }
     return NULL;
 }
@@ -365,10 +370,11 @@ const struct config_option *config_option_nearest(struct slice name)
     const struct config_option *nearest = NULL;
     unsigned least = (unsigned)name.size / 3 + 1; /* more edits than this: another word */
     for (uint32_t i = 0; i < config_option_count(); i++) {
-        unsigned distance = edit_distance(name, slice_of(options[i].name));
+        const struct config_option *o = config_option_at(i);
+        unsigned distance = edit_distance(name, slice_of(o->name));
         if (distance < least || (distance == least && !nearest)) {
             least = distance;
-            nearest = &options[i];
+            nearest = o;
         }
     }
     return nearest;

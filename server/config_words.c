@@ -108,3 +108,41 @@ void config_words_deinit(struct config_words *w)
     mem_free(w->bytes);
     *w = (struct config_words){0};
 }
+
+static bool is_plain(char c)
+{
+    return c > ' ' && c <= '~' && c != '"' && c != '\'' && c != '\\';
+}
+
+void config_append_quoted(struct buf *to, struct slice word)
+{
+    static const char escapes[][2] = {{'\n', 'n'}, {'\r', 'r'}, {'\t', 't'}, {'\b', 'b'},
+                                      {'\a', 'a'}, {'"', '"'},  {'\\', '\\'}};
+    buf_append_text(to, " \"");
+    for (size_t i = 0; i < word.size; i++) {
+        char c = word.data[i];
+        size_t e = 0;
+        while (e < sizeof(escapes) / sizeof(escapes[0]) && escapes[e][0] != c)
+            e++;
+        if (e < sizeof(escapes) / sizeof(escapes[0]))
+            buf_printf(to, "\\%c", escapes[e][1]);
+        else if (is_plain(c) || c == ' ' || c == '\'')
+            buf_append(to, &c, 1);
+        else
+            buf_printf(to, "\\x%02x", (unsigned)(unsigned char)c);
+    }
+    buf_append_text(to, "\"");
+}
+
+void config_append_word(struct buf *to, struct slice word)
+{
+    size_t i = 0;
+    while (i < word.size && is_plain(word.data[i]))
+        i++;
+    if (!word.size || i < word.size) {
+        config_append_quoted(to, word);
+        return;
+    }
+    buf_append_text(to, " ");
+    buf_append_slice(to, word);
+}

@@ -9,10 +9,15 @@
 #include "server/blocked.h"
 #include "server/broken.h"
 #include "server/bundle.h"
+#include "server/client_memory.h"
+#include "server/compact.h"
 #include "server/serve.h"
 #include "server/cron.h"
 #include "server/effects.h"
+#include "server/evict.h"
 #include "server/execute.h"
+#include "server/monitor.h"
+#include "server/observe.h"
 #include "server/owner.h"
 #include "server/persist/journal.h"
 #include "server/persist/load.h"
@@ -23,6 +28,7 @@
 #include "server/server.h"
 #include "server/session.h"
 #include "server/session_table.h"
+#include "server/session_tls.h"
 #include "server/stand_in.h"
 #include "server/tracking.h"
 
@@ -68,6 +74,14 @@ void *arena_alloc(struct arena *a, size_t size)
     void *at = chunk->bytes + chunk->used;
     chunk->used += size;
     return at;
+}
+
+void arena_shrink(struct arena *a, const void *at, size_t used)
+{
+    size_t end = (size_t)((const char *)at - a->current->bytes) + used;
+    end = (end + 7) & ~(size_t)7;
+    assert(end <= a->current->used);
+    a->current->used = end;
 }
 
 static void free_chunks(struct arena_chunk *chunk)
@@ -128,7 +142,31 @@ static void refresh_time(struct core *c)
     int64_t wall_ms = (c->now_us + c->wall_offset_us) / 1000;
     if (wall_ms > c->wall_ms || wall_ms < c->wall_ms - CLOCK_STEP_MS)
         c->wall_ms = wall_ms;
-    c->shard.now_ms = c->wall_ms;
+    core_agree_on_time(c, &c->shard);
+}
+
+void core_agree_on_time(struct core *c, struct shard *s)
+{
+    if (s->now_ms < c->wall_ms || s->now_ms > c->wall_ms + CLOCK_STEP_MS)
+        s->now_ms = c->wall_ms;
+    else
+        c->wall_ms = s->now_ms;
+}
+
+void core_agree_on_times(struct core *c, struct shard *const *shards)
+{
+    int64_t before_ms = c->wall_ms;
+    for (uint32_t i = 0; i < server->core_count; i++)
+        if (shards[i])
+            core_agree_on_time(c, shards[i]);
+    for (uint32_t i = 0; i < server->core_count && c->wall_ms != before_ms; i++)
+        if (shards[i])
+            shards[i]->now_ms = c->wall_ms;
+}
+
+int64_t core_clock_us(void)
+{
+    return clock_us(CLOCK_MONOTONIC);
 }
 
 double core_ticks_per_us(void)
@@ -229,8 +267,12 @@ static void on_accepted(void *context, int fd, unsigned tag)
 
 static void on_received(void *context, struct conn *conn, const char *data, size_t size)
 {
+    struct session *s = (struct session *)conn;
     wake_up(context);
-    session_received(context, (struct session *)conn, data, size);
+    if (__builtin_expect(s->tls != NULL, 0))
+        session_tls_received(context, s, data, size);
+    else
+        session_received(context, s, data, size);
 }
 
 static void on_sent(void *context, struct conn *conn, int error)
@@ -269,6 +311,8 @@ static unsigned sleep_until_event(struct core *c)
     until_us = until_us < commit_us ? until_us : commit_us;
     int64_t save_us = save_next_us(c);
     until_us = until_us < save_us ? until_us : save_us;
+    int64_t lines_us = monitor_next_us(c);
+    until_us = until_us < lines_us ? until_us : lines_us;
     int64_t wait_us = until_us - c->now_us;
     if (wait_us <= 0)
         return ring_poll(c->ring, 0);
@@ -326,19 +370,48 @@ static void feed_resumed(struct core *c)
     }
 }
 
+/* An iteration has come to its end: the clock has just been read. */
+static void note_turn(struct core *c)
+{
+    struct core_stats *st = &c->stats;
+    uint64_t us = (uint64_t)(c->now_us - c->turn_began_us);
+    uint64_t commands = st->commands - st->turn_commands;
+    if (us > st->turn_us_max)
+        st->turn_us_max = us;
+    if (commands > st->turn_commands_max)
+        st->turn_commands_max = commands;
+    st->turn_commands = st->commands;
+    c->turn_began_us = c->now_us;
+}
+
+static void wait_for_event(struct core *c)
+{
+    refresh_time(c);
+    note_turn(c);
+    if (spin(c) == 0)
+        sleep_until_event(c);
+    c->turn_began_us = c->now_us;
+}
+
 /* What ring_poll reaps is routed at once; replies that came home let their sessions go on, and
  * those are fed in this step too, so that all of it stands before the order walk. */
 static void gather(struct core *c)
 {
+    bool waits = false;
     if (has_work(c) || mesh_has_messages(server->mesh, c->index))
         ring_poll(c->ring, 0);
     else if (order_has_entries(server->order, c->index))
         ring_poll(c->ring, order_is_held(server->order, c->index) ? HELD_WAIT_US : 0);
-    else if (spin(c) == 0)
-        sleep_until_event(c);
+    else
+        waits = true;
+    if (waits)
+        wait_for_event(c);
     refresh_time(c);
+    if (!waits)
+        note_turn(c);
     if (__builtin_expect(c->kept_first != NULL, 0))
         serve_kept(c);
+    session_tls_take(c);
     receive_messages(c);
     feed_resumed(c);
     bundle_dispatch_deferred(c);
@@ -430,6 +503,8 @@ static void flush(struct core *c)
     c->effects_held = false;
     pubsub_deliver(c);
     tracking_deliver(c);
+    if (monitor_has_lines(c))
+        monitor_deliver(c);
     if (__builtin_expect(c->tells, 0)) {
         c->tells = false;
         mesh_flush(server->mesh, c->index, on_handed, c);
@@ -444,6 +519,8 @@ static void flush(struct core *c)
         session_flush(c, s);
         s = next;
     }
+    if (__builtin_expect(server->client_memory_max != 0, 0))
+        client_memory_limit(c, false);
     c->mesh_backlog = mesh_flush(server->mesh, c->index, on_handed, c);
     arena_reset(&c->arena);
 }
@@ -454,8 +531,11 @@ static void write_journal(struct core *c)
     ring_submit(c->ring);
     c->asleep = true;
     owner_release(&c->owner);
+    int64_t began_us = clock_us(CLOCK_MONOTONIC);
     journal_write_now(c);
+    int64_t us = clock_us(CLOCK_MONOTONIC) - began_us;
     wake_up(c);
+    c->stats.aof_us += (uint64_t)us;
     if (c->locked_out)
         serve_locked_out(c);
 }
@@ -481,6 +561,7 @@ struct core *core_create(uint32_t index)
     buf_init(&c->scratch);
     pthread_mutex_init(&c->serve_mutex, NULL);
     session_table_init(c);
+    c->client_memory = client_memory_create();
     return c;
 }
 
@@ -491,6 +572,7 @@ void core_destroy(struct core *c)
     buf_deinit(&c->scratch);
     arena_deinit(&c->arena);
     session_table_deinit(c);
+    client_memory_destroy(c->client_memory);
     mem_free(c->timers);
     mem_free(c->requests);
     mem_free(c->hops);
@@ -500,13 +582,21 @@ void core_destroy(struct core *c)
     mem_free(c);
 }
 
+uint64_t core_cpu_us(const struct core *c)
+{
+    return (uint64_t)clock_us(c->cpu_clock);
+}
+
 void core_measure(const struct core *c, struct core_memory *m)
 {
     const struct shard *s = &c->shard;
-    *m = (struct core_memory){.entries = s->heap.used_bytes, .blocks = s->block_bytes};
-    for (uint32_t i = 0; i < s->keyspace->db_count; i++)
-        m->tables += table_memory(&s->dbs[i].keys);
-    m->tables += track_memory(&s->tracks);
+    *m = (struct core_memory){
+        .entries = s->heap.used_bytes,
+        .blocks = s->block_bytes + s->garbage.bytes,
+        .tables = shard_table_bytes(s),
+    };
+    if (s->heap.held_bytes > s->heap.used_bytes)
+        m->slack = s->heap.held_bytes - s->heap.used_bytes;
     m->fixed = sizeof(*c) + BUNDLE_ITEMS_MAX * sizeof(*c->batch) + c->scratch.cap +
                registry_count(server->registry) * sizeof(*c->command_stats) +
                c->request_cap * sizeof(*c->requests) + c->hop_cap * sizeof(*c->hops) +
@@ -516,7 +606,7 @@ void core_measure(const struct core *c, struct core_memory *m)
     m->functions = function_core_memory(c);
     m->fixed += m->scripts + m->functions;
     for (uint32_t i = 0; i < c->pool_count; i++)
-        m->fixed += c->pool[i].cap;
+        m->slack += c->pool[i].cap; /* free room, as in the allocator's pages */
     for (const struct arena_chunk *chunk = c->arena.first; chunk; chunk = chunk->next)
         m->fixed += sizeof(*chunk) + chunk->cap;
 }
@@ -528,6 +618,11 @@ bool core_start(struct core *c, uint64_t seed, bool spins)
     c->mesh_gap_us = 1000;
     shard_init(&c->shard, c->index, &server->keyspace, seed);
     refresh_time(c);
+    c->turn_began_us = c->now_us;
+    pthread_getcpuclockid(pthread_self(), &c->cpu_clock);
+    struct core_memory m;
+    core_measure(c, &m);
+    c->startup_bytes = m.fixed;
     struct ring_options options = {
         .backend = (enum ring_backend)server->backend,
         .handler = &handler,
@@ -551,6 +646,8 @@ void core_run(struct core *c)
         run_gathered(c);
         save_step(c);
         journal_step(c);
+        if (__builtin_expect(server->keyspace.options.limited, 0))
+            evict_step(c);
         flush(c);
         cron_run(c);
         if (__builtin_expect(c->journal.writes, 0))
@@ -563,12 +660,14 @@ void core_run(struct core *c)
 void core_finish(struct core *c)
 {
     save_core_finish(c);
+    observe_finish(c);
     effects_finish(c);
     pubsub_finish(c);
     tracking_finish(c);
     script_core_finish(c);
     function_core_finish(c);
     journal_core_finish(c);
+    compact_finish(c);
     ring_destroy(c->ring);
     shard_deinit(&c->shard);
     this_core = NULL;

@@ -16,21 +16,30 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "net/mesh.h"
 #include "net/ring.h"
+#include "proto/mem.h"
 #include "server/order.h"
 #include "shard/call.h"
 #include "shard/shard.h"
 
 struct blocked;
 struct bundle;
+struct client_memory;
 struct effects;
 struct function_core;
+struct heavy;
+struct histogram;
 struct inner;
+struct latency;
+struct monitors;
 struct pubsub;
 struct script_core;
 struct session;
+struct session_tls;
+struct slowlog;
 struct tracking_core;
 
 /* A message between cores: what travels, and what the receiver does with it. */
@@ -82,11 +91,12 @@ struct command_stats {
     uint64_t ticks; /* of core_ticks */
     uint64_t rejected;
     uint64_t failed;
+    struct histogram *times; /* of each call, in ticks; NULL: none were noted */
 };
 
 #define CORE_POOL_SIZE 64
 #define CORE_OUTPUT_SIZE 16384 /* bytes of a pooled output buffer */
-#define ERROR_KINDS_MAX 128
+#define ERROR_KINDS_MAX 128 /* and one for the rest */
 
 struct error_stats {
     char code[24]; /* "WRONGTYPE" */
@@ -103,14 +113,28 @@ struct core_stats {
     uint64_t output_bytes;
     uint64_t error_replies;
     uint64_t iterations;
+    uint64_t turn_us_max;     /* the longest iteration */
+    uint64_t turn_commands_max, turn_commands; /* most in one; all by the end of the last */
+    uint64_t cron_us;         /* spent in what comes round ten times a second */
+    uint64_t aof_us;          /* ... in writing the append only file */
     uint64_t sleeps;
     uint64_t wakes_sent;
     uint64_t borrows;         /* times another core's shard was borrowed while that slept */
     uint64_t query_limit_closed;
     uint64_t output_limit_closed;
+    uint64_t evicted_clients;
     uint64_t auth_failures;
+    uint64_t hops_received;   /* requests of other cores that came as messages */
+    uint64_t reads, writes;   /* pieces taken from, and given to, sockets */
+    uint64_t replies_grown;   /* reply buffers that outgrew their usual size, and so were given up
+                               * for one of that size once they were sent */
+    uint64_t sweep_us;        /* spent in looking for what has expired */
+    uint64_t sweeps_cut;      /* rounds of that which used up their time */
+    uint64_t cpu_base_us;     /* the thread's CPU time when these counters began */
+    uint64_t acl_denied_command, acl_denied_key, acl_denied_channel;
     /* For instantaneous_*: a ring of samples 100 ms apart. */
     uint64_t sample_commands[16], sample_input[16], sample_output[16];
+    uint64_t sample_iterations[16], sample_cpu_us[16];
     int64_t sample_ms[16];
     uint32_t sample_index;
 };
@@ -135,8 +159,15 @@ struct core_journal {
                                     * journal_tell's look */
 };
 
+/* A core's handshakes: see session_tls.h. */
+struct core_tls {
+    struct session_tls *first, *last; /* under way, the oldest first */
+    struct session_tls *_Atomic done; /* back from a helper: see tls_helper.h */
+};
+
 struct core {
     uint32_t index;
+    int thread_id;             /* the kernel's, for the crash report */
     struct shard shard;
     struct ring *ring;
 
@@ -146,6 +177,7 @@ struct core {
     int64_t wall_read_us;
     int64_t wall_ms;         /* since the epoch; the shard gets it when it is ours */
     int64_t next_cron_us;
+    int64_t turn_began_us;     /* this iteration, for turn_us_max */
 
     /* This iteration. */
     struct arena arena;
@@ -156,16 +188,19 @@ struct core {
     struct bundle **hops;     /* bundles from other cores to run */
     uint32_t hop_count, hop_cap;
     uint32_t hop_next;        /* likewise */
+    struct bundle *acting;    /* whose part is run now, of the order or a hop: for crash reports */
     struct core_mask touched; /* participants of what was published: attended before the walk */
     struct core_mask outgoing_mask;     /* cores with hops in `outgoing` */
     struct bundle *outgoing[SHARD_COUNT_MAX]; /* by core: a chain, newest first */
 
     struct core_journal journal;
+    struct core_tls tls;
 
     /* Session lists. */
     struct session *sessions;  /* all, newest first */
     uint32_t session_count;
     struct table session_ids;  /* the same: session_table.h */
+    struct client_memory *client_memory; /* ... and what they take: client_memory.h */
     struct session *resume;    /* to be fed from their query buffers at the next gather */
     struct session *touched_sessions; /* ran something or have output: flushed in step 4 */
     struct session *held;      /* held back by CLIENT PAUSE */
@@ -194,13 +229,20 @@ struct core {
     struct buf pool[CORE_POOL_SIZE]; /* empty output buffers, the warmest last */
     uint32_t pool_count;
     uint64_t clock_ticks;      /* when the command that runs began */
+    uint64_t look_ticks;       /* a command that took so long is looked at: observe.h. 0: each is */
+    bool notes_times;          /* latency-tracking */
+    struct slowlog *slowlog;   /* slowlog.h; made when first needed, as the next two */
+    struct latency *latency;   /* latency.h */
+    struct monitors *monitors; /* monitor.h */
+    struct heavy *hot_keys;    /* of the shard, and goes with it: hotkeys.h. NULL: never watched */
+    uint32_t hot_countdown;    /* keys until the next one is noted, likewise */
     int64_t mesh_gap_us;       /* running mean between messages; decides on spinning */
     int64_t last_message_us;
     bool spins;                /* there are CPUs to spare */
     bool mesh_backlog;         /* a full queue left messages behind */
     struct core_stats stats;
     struct command_stats *command_stats; /* by command id */
-    struct error_stats errors[ERROR_KINDS_MAX];
+    struct error_stats errors[ERROR_KINDS_MAX + 1];
     uint32_t error_kinds;
     uint32_t next_accept_core; /* core 0: where the next connection goes */
     bool drained;              /* stopping: counted in server->cores_drained */
@@ -211,11 +253,30 @@ struct core {
     bool tells;                /* invalidations are to be on their way before our replies */
     bool trimming;             /* what clients have cached is to be trimmed on: tracking.h */
     bool saving;               /* a snapshot is to be swept on: persist/save.h */
+    bool evicting;             /* the last slice of evict_step freed some, and more is to go */
+    bool compacting;           /* a slice of compact.h is due */
+    int64_t compact_looked_us, compact_used_us; /* last look; of this period */
+    uint32_t compact_seen_begun, compact_seen_ended; /* of all cores' passes: see compact.c */
+    uint64_t compact_begun_data; /* of the shard, at the last pass's begin */
+    uint64_t compact_begun_slabs, compact_begun_values; /* idle before the last pass, bytes */
+    uint64_t compact_left_slabs, compact_left_values;   /* ... and after it: see compact.c */
+    struct mem_move moving;    /* of the pass that is on */
     bool sweeping;             /* the last sweep slice was fruitful: another one is due */
     int64_t sweep_used_us;     /* in this period */
     uint64_t cron_commands;    /* stats.commands at the last cron */
     uint64_t trim_mark;        /* the most data held since the allocator was last trimmed */
+    uint64_t told_other;       /* see evict.h: what was told of all but the shard */
+    uint64_t measured_other;   /* ... as it was last measured */
+    int64_t evict_failed_us;   /* now_us when there was nothing to evict ... */
+    uint64_t evict_failed_at;  /* ... and stats.commands */
+    uint64_t dropped_bytes;    /* of clients' large buffers, since the allocator was trimmed ... */
+    uint64_t dropped_seen;     /* ... and at the last cron */
     uint64_t data_peak;        /* bytes of keys and values, the most that a cron has seen */
+    uint64_t startup_bytes;    /* what it had of its own before it began to serve */
+    clockid_t cpu_clock;       /* its thread's CPU time; any thread may read it */
+    double stale_share;        /* of keys with an expiry: how many have expired and are still there,
+                                * a running mean over what the sweep sees */
+    bool trim_asked;           /* by MEMORY PURGE, which ran on another thread */
 
     /* Read and written by other threads. */
     _Atomic uint32_t owner __attribute__((aligned(64))); /* of the shard: enum owner_state */
@@ -225,20 +286,27 @@ struct core {
     pthread_mutex_t serve_mutex; /* see serve.h */
     _Atomic uint32_t arrivals; /* at a cross transaction that this core is to run; a futex */
     _Atomic uint32_t fence;    /* stands for full fences in thread-sanitizer builds */
+    _Atomic uint64_t rounds;   /* of cron: relaxed, the supervisor looks whether it grows */
     _Atomic uint32_t load;     /* sessions, as core 0 sees them when it spreads connections */
+    _Atomic bool metrics_asked; /* for a copy of its figures: see metrics/sample.c */
+    _Atomic int64_t turned_ms; /* monotonic: about when it last went round. Relaxed, for /healthz
+                               * and the watchdog */
 };
 
 /* Bytes in use. Receive buffers are the kernel's business as much as ours, and not among them. */
 struct core_memory {
     uint64_t entries; /* keys with the values inside them */
-    uint64_t blocks;  /* values beside their entries */
+    uint64_t blocks;  /* values beside their entries, those too that are being freed */
     uint64_t tables;
+    uint64_t slack;   /* free room in the pages that keys are in, and in buffers kept for reuse */
     uint64_t fixed;   /* what a core has without keys and sessions */
     uint64_t scripts, functions; /* interpreters, in `fixed` too */
 };
 
 /* On the core's thread, or while it stands still. */
 void core_measure(const struct core *c, struct core_memory *m);
+/* CPU time that the core's thread has used. Any thread, while the core runs. */
+uint64_t core_cpu_us(const struct core *c);
 
 /* The core of the calling thread; NULL on others. */
 struct core *core_self(void);
@@ -268,6 +336,8 @@ void core_resume(struct core *c, struct session *s);
 
 void *arena_alloc(struct arena *a, size_t size);
 void arena_reset(struct arena *a);
+/* Gives back the end of what was allocated last, of which `used` bytes were needed. */
+void arena_shrink(struct arena *a, const void *at, size_t used);
 /* What is allocated behind a mark goes with arena_cut. */
 struct arena_mark {
     struct arena_chunk *chunk;
@@ -295,3 +365,11 @@ static inline uint64_t core_ticks(void)
 }
 /* Ticks a microsecond; measured once at start. */
 double core_ticks_per_us(void);
+/* The shard's time and the core's become the later of both, before the core runs something on it:
+ * what ran there is never in the future. Unless by more than a clock can be off: that was set back,
+ * and the core's counts. By who holds the shard. */
+void core_agree_on_time(struct core *c, struct shard *s);
+/* The same of all of them (NULL: not held), which are to be at one time. */
+void core_agree_on_times(struct core *c, struct shard *const *shards);
+/* The monotonic clock, read now: later than now_us. */
+int64_t core_clock_us(void);

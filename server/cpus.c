@@ -1,15 +1,11 @@
 /* How many CPUs this process may use. See cpus.h. */
 #include "server/cpus.h"
 
-#include <fcntl.h>
-#include <limits.h>
+#include <errno.h>
 #include <sched.h>
-#include <stdio.h>
-#include <unistd.h>
 
 #include "proto/number.h"
-
-#define FILE_TEXT_MAX 64 /* bytes of a quota file: two numbers */
+#include "server/cgroup.h"
 
 bool cpus_read_mask(struct cpus_mask *mask)
 {
@@ -40,14 +36,41 @@ bool cpus_pin(const struct cpus_mask *mask, uint32_t nth)
     return sched_setaffinity(0, sizeof one, (cpu_set_t *)(void *)&one) == 0;
 }
 
-/* Cuts the text at the first `separator`, which is dropped, and returns what stood before it. */
-static struct slice take_until(struct slice *text, char separator)
+/* "3", "0-7", "0-7:2". */
+static bool add_range(struct slice range, struct cpus_mask *mask)
 {
-    const char *end = text->size ? memchr(text->data, separator, text->size) : NULL;
-    struct slice before = {text->data, end ? (size_t)(end - text->data) : text->size};
-    size_t taken = before.size + (end != NULL);
-    *text = (struct slice){text->data + taken, text->size - taken};
-    return before;
+    uint64_t first, last, step = 1;
+    bool has_step = range.size && memchr(range.data, ':', range.size);
+    struct slice ends = cgroup_take_until(&range, ':');
+    bool has_last = ends.size && memchr(ends.data, '-', ends.size);
+    if (!number_parse_unsigned(cgroup_take_until(&ends, '-'), &first))
+        return false;
+    last = first;
+    if (has_last && !number_parse_unsigned(ends, &last))
+        return false;
+    if (has_step && !number_parse_unsigned(range, &step))
+        return false;
+    if (last < first || last >= CPUS_MAX || !step)
+        return false;
+    for (uint64_t cpu = first; cpu <= last; cpu += step < CPUS_MAX ? step : CPUS_MAX)
+        mask->words[cpu / 64] |= UINT64_C(1) << (cpu % 64);
+    return true;
+}
+
+bool cpus_parse_list(struct slice list, struct cpus_mask *mask)
+{
+    *mask = (struct cpus_mask){{0}};
+    bool ok = list.size != 0;
+    while (ok && list.size)
+        ok = add_range(cgroup_take_until(&list, ','), mask);
+    if (!ok)
+        errno = EINVAL;
+    return ok;
+}
+
+bool cpus_confine(const struct cpus_mask *mask)
+{
+    return sched_setaffinity(0, sizeof *mask, (const cpu_set_t *)(const void *)mask) == 0;
 }
 
 static uint32_t whole_cpus(struct slice quota_us, struct slice period_us)
@@ -63,48 +86,14 @@ static uint32_t whole_cpus(struct slice quota_us, struct slice period_us)
 
 uint32_t cpus_parse_v2(struct slice cpu_max)
 {
-    struct slice line = take_until(&cpu_max, '\n');
-    struct slice quota = take_until(&line, ' ');
+    struct slice line = cgroup_take_until(&cpu_max, '\n');
+    struct slice quota = cgroup_take_until(&line, ' ');
     return whole_cpus(quota, line); /* "max" is no number, and no quota */
 }
 
 uint32_t cpus_parse_v1(struct slice quota_us, struct slice period_us)
 {
-    return whole_cpus(take_until(&quota_us, '\n'), take_until(&period_us, '\n'));
-}
-
-/* Up to `size` bytes of a file; empty where there is none. */
-static struct slice read_text(const char *path, char *to, size_t size)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return (struct slice){to, 0};
-    size_t got = 0;
-    ssize_t n;
-    while (got < size && (n = read(fd, to + got, size - got)) > 0)
-        got += (size_t)n;
-    close(fd);
-    return (struct slice){to, got};
-}
-
-static struct slice read_in(const char *directory, const char *name, char *to)
-{
-    char path[PATH_MAX];
-    int n = snprintf(path, sizeof path, "%s/%s", directory, name);
-    if (n < 0 || (size_t)n >= sizeof path)
-        return (struct slice){to, 0};
-    return read_text(path, to, FILE_TEXT_MAX);
-}
-
-/* Of one cgroup: a v2 directory has the first file, a v1 directory the other two. */
-static uint32_t quota_in(const char *directory)
-{
-    char a[FILE_TEXT_MAX], b[FILE_TEXT_MAX];
-    uint32_t v2 = cpus_parse_v2(read_in(directory, "cpu.max", a));
-    if (v2)
-        return v2;
-    return cpus_parse_v1(read_in(directory, "cpu.cfs_quota_us", a),
-                         read_in(directory, "cpu.cfs_period_us", b));
+    return whole_cpus(cgroup_take_until(&quota_us, '\n'), cgroup_take_until(&period_us, '\n'));
 }
 
 static uint32_t least(uint32_t a, uint32_t b)
@@ -112,60 +101,30 @@ static uint32_t least(uint32_t a, uint32_t b)
     return !a || (b && b < a) ? b : a;
 }
 
-/* From the cgroup `path` up to the hierarchy's root. A container may see its own cgroup as the
- * root, or see a path that exists only outside: directories that are missing say nothing. */
-static uint32_t quota_upward(const char *root, struct slice hierarchy, struct slice path)
+/* Of one cgroup: a v2 directory has the first file, a v1 directory the other two. */
+static void take_quota(void *context, const char *directory)
 {
-    char directory[PATH_MAX];
-    int n = snprintf(directory, sizeof directory, "%s/%.*s", root, (int)hierarchy.size,
-                     hierarchy.size ? hierarchy.data : "");
-    if (n < 0 || (size_t)n + path.size >= sizeof directory)
-        return 0;
-    char *base = directory + n;
-    memcpy(base, path.data, path.size);
-    base[path.size] = '\0';
-    uint32_t quota = quota_in(directory);
-    for (char *cut; (cut = strrchr(base, '/'));) {
-        *cut = '\0';
-        quota = least(quota, quota_in(directory));
-    }
-    return quota;
+    char a[CGROUP_FILE_MAX], b[CGROUP_FILE_MAX];
+    uint32_t *quota = context;
+    uint32_t own = cpus_parse_v2(cgroup_read(directory, "cpu.max", a));
+    if (!own)
+        own = cpus_parse_v1(cgroup_read(directory, "cpu.cfs_quota_us", a),
+                            cgroup_read(directory, "cpu.cfs_period_us", b));
+    *quota = least(*quota, own);
 }
 
-static bool has_cpu(struct slice controllers)
-{
-    while (controllers.size) {
-        if (slice_equal(take_until(&controllers, ','), SLICE("cpu")))
-            return true;
-    }
-    return false;
-}
-
-/* A line is "id:controllers:path"; v2's is "0::path". A v1 hierarchy is mounted under the list of
- * its controllers, and as a rule under "cpu" too. */
 uint32_t cpus_quota_under(const char *root, struct slice cgroups)
 {
     uint32_t quota = 0;
-    while (cgroups.size) {
-        struct slice path = take_until(&cgroups, '\n');
-        struct slice id = take_until(&path, ':');
-        struct slice controllers = take_until(&path, ':');
-        if (!path.size || path.data[0] != '/')
-            continue;
-        if (slice_equal(id, SLICE("0")) && !controllers.size)
-            quota = least(quota, quota_upward(root, controllers, path));
-        if (!has_cpu(controllers))
-            continue;
-        quota = least(quota, quota_upward(root, controllers, path));
-        quota = least(quota, quota_upward(root, SLICE("cpu"), path));
-    }
+    cgroup_visit(root, cgroups, "cpu", take_quota, &quota);
     return quota;
 }
 
 static uint32_t own_quota(void)
 {
-    char text[8192];
-    return cpus_quota_under("/sys/fs/cgroup", read_text("/proc/self/cgroup", text, sizeof text));
+    uint32_t quota = 0;
+    cgroup_visit_own("cpu", take_quota, &quota);
+    return quota;
 }
 
 bool cpus_quota_set(void)

@@ -25,6 +25,12 @@ uint32_t cpus_count(const struct cpus_mask *mask);
  * last. False where that is not allowed, or the mask is empty. */
 bool cpus_pin(const struct cpus_mask *mask, uint32_t nth);
 
+/* A list as taskset writes it: "0-3,8", "0-15:2" (every second). False with errno set to EINVAL on
+ * anything else, the empty list too. */
+bool cpus_parse_list(struct slice list, struct cpus_mask *mask);
+/* Lets the calling thread, and those it starts, use these CPUs only. False with errno. */
+bool cpus_confine(const struct cpus_mask *mask);
+
 /* CPUs in the calling thread's mask, but no more than the quota, rounded up. At least 1. */
 uint32_t cpus_usable(void);
 /* True where a CPU quota is set: spinning then wastes time that is needed later. */

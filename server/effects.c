@@ -98,7 +98,7 @@ void effects_take(struct core *c, struct shard *shard, struct shard *const *shar
 static uint32_t make_requests(const struct effects *x, struct request *requests,
                               struct core_mask *mask)
 {
-    const struct command *publish = registry_find(server->registry, SLICE("publish"));
+    const struct command *publish = registry_find_proper(server->registry, SLICE("publish"));
     uint32_t n = 0;
     for (struct effect *e = x->first; e && n < BUNDLE_EFFECTS_MAX; e = e->next) {
         struct core_mask one;

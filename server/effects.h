@@ -12,6 +12,7 @@
 
 #include "server/blocked.h"
 #include "server/core.h"
+#include "server/evict.h"
 #include "server/persist/journal.h"
 #include "server/server.h"
 
@@ -21,6 +22,8 @@ void effects_take(struct core *c, struct shard *shard, struct shard *const *shar
 static inline void effects_look(struct core *c, struct shard *shard, struct shard *const *shards)
 {
     blocked_look(c, shard, shards);
+    if (__builtin_expect(server->keyspace.options.limited, 0))
+        evict_look(shard, shards);
     if (__builtin_expect(server->keyspace.options.journal, 0))
         journal_look(c, shard, shards);
     if (__builtin_expect(!shard || shard->events.first, 0))

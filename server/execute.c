@@ -5,11 +5,13 @@
 #include <assert.h>
 
 #include "server/bundle.h"
+#include "server/observe.h"
 #include "server/persist/save.h"
 #include "server/server.h"
 #include "server/session.h"
 #include "server/tracking.h"
 #include "shard/journal.h"
+#include "shard/type/histogram.h"
 
 void execute_start_clock(struct core *c)
 {
@@ -38,11 +40,24 @@ void execute_prepare(struct core *c, struct call *call, struct shard *shard,
     call->journaled = CALL_JOURNAL_AS_IS;
     call->later = NULL;
     call->repeated = false;
+    call->error_counted = false;
     call->wait.asked = false;
     call->wait.args = NULL;
     call->key_shards = NULL;
     call->value = 0;
     call->item_sizes = NULL;
+}
+
+/* Kinds beyond those that there is room for count as one: whoever makes codes up at will shall not
+ * fill INFO. */
+static void count_overflow(struct core *c)
+{
+    struct error_stats *e = &c->errors[ERROR_KINDS_MAX];
+    if (c->error_kinds == ERROR_KINDS_MAX) {
+        *e = (struct error_stats){.code = "ERRORSTATS_OVERFLOW"};
+        c->error_kinds++;
+    }
+    e->count++;
 }
 
 void execute_count_error(struct core *c, struct slice text)
@@ -60,29 +75,43 @@ void execute_count_error(struct core *c, struct slice text)
             return;
         }
     }
-    if (c->error_kinds == ERROR_KINDS_MAX)
+    if (c->error_kinds >= ERROR_KINDS_MAX) {
+        count_overflow(c);
         return;
+    }
     struct error_stats *e = &c->errors[c->error_kinds++];
     memcpy(e->code, text.data, size);
     e->code[size] = '\0';
     e->count = 1;
 }
 
-static void count_call(struct core *c, const struct command *command)
+static inline void note_time(struct core *c, struct command_stats *st, uint64_t ticks)
 {
-    struct command_stats *st = &c->command_stats[command->id];
+    if (__builtin_expect(st->times != NULL, 1))
+        histogram_note(st->times, ticks);
+    else if (c->notes_times)
+        observe_first_time(st, ticks);
+}
+
+static inline void count_call(struct core *c, const struct call *call)
+{
+    struct command_stats *st = &c->command_stats[call->command->id];
     uint64_t now = core_ticks();
+    uint64_t ticks = now - c->clock_ticks;
     st->calls++;
-    st->ticks += now - c->clock_ticks;
+    st->ticks += ticks;
     c->clock_ticks = now;
     c->stats.commands++;
+    note_time(c, st, ticks);
+    if (__builtin_expect(ticks >= c->look_ticks, 0))
+        observe_call(c, call, ticks);
 }
 
 static void count_failure(struct core *c, struct call *call, size_t start)
 {
     const struct buf *out = call->reply.out;
     c->command_stats[call->command->id].failed++;
-    if (out->size > start && out->data[start] == '-')
+    if (!call->error_counted && out->size > start && out->data[start] == '-')
         execute_count_error(c, (struct slice){out->data + start + 1, out->size - start - 1});
 }
 
@@ -211,7 +240,7 @@ void execute_everywhere(struct core *c, struct call *call, struct shard *const *
             save_note_flushed(shards[i]);
         save_flushed();
     }
-    count_call(c, call->command);
+    count_call(c, call);
 }
 
 static inline void run_whole(struct core *c, struct call *call)
@@ -281,41 +310,57 @@ void execute_whole(struct core *c, struct call *call)
         run_whole(c, call);
     if (__builtin_expect(call->track != 0, 0))
         tracking_remember(call);
-    if (__builtin_expect(call->wait.asked || call->strayed, 0))
+    if (__builtin_expect(call->wait.asked || call->strayed, 0)) {
+        if (call->wait.asked && c->look_ticks == 0)
+            observe_wait(c, call);
         return; /* it counts once it has ended */
+    }
     if (__builtin_expect(call->reply.errors != 0, 0))
         count_failure(c, call, start);
-    count_call(c, call->command);
+    count_call(c, call);
 }
 
 void execute_count_waited(struct core *c, const struct bundle *b, bool failed)
 {
-    struct command_stats *st = &c->command_stats[b->parts[0].items[0].command->id];
+    const struct bundle_item *item = &b->parts[0].items[0];
+    struct command_stats *st = &c->command_stats[item->command->id];
     st->calls++;
     st->failed += failed;
     c->stats.commands++;
 }
 
-void execute_count_inner(struct core *c, const struct command *command)
+void execute_count_inner(struct core *c, const struct call *call)
 {
-    c->command_stats[command->id].calls++;
+    struct command_stats *st = &c->command_stats[call->command->id];
+    st->calls++;
     c->stats.commands++;
+    note_time(c, st, 0);
+    if (__builtin_expect(c->look_ticks == 0, 0))
+        observe_call(c, call, 0);
 }
 
-void execute_part(struct core *c, struct call *call)
+uint64_t execute_part(struct core *c, struct call *call, bool first)
 {
     run_body(call);
     if (__builtin_expect(call->track != 0, 0))
         tracking_remember(call);
     uint64_t now = core_ticks();
-    c->command_stats[call->command->id].ticks += now - c->clock_ticks;
+    uint64_t ticks = now - c->clock_ticks;
+    c->command_stats[call->command->id].ticks += ticks;
     c->clock_ticks = now;
+    if (__builtin_expect(c->look_ticks == 0, 0))
+        observe_part(c, call, first);
+    return ticks;
 }
 
-void execute_count_split(struct core *c, struct call *call, size_t start)
+void execute_count_split(struct core *c, struct call *call, size_t start, uint64_t ticks)
 {
-    c->command_stats[call->command->id].calls++;
+    struct command_stats *st = &c->command_stats[call->command->id];
+    st->calls++;
     c->stats.commands++;
+    note_time(c, st, ticks);
     if (call->reply.errors)
         count_failure(c, call, start);
+    if (__builtin_expect(ticks >= c->look_ticks, 0))
+        observe_split(c, call, ticks);
 }

@@ -10,6 +10,7 @@
 #include "server/registry.h"
 #include "server/serve.h"
 #include "server/execute.h"
+#include "server/monitor.h"
 #include "server/persist/journal.h"
 #include "server/pubsub.h"
 #include "server/route.h"
@@ -156,10 +157,21 @@ bool inner_knows_channel(struct inner *in, const struct command *command, struct
     return true;
 }
 
+static void count_published(struct inner *in, const struct command *command,
+                            const struct slice *argv, uint32_t argc)
+{
+    struct call call = {.db = in->db};
+    execute_prepare(in->core, &call, NULL, command, argv, argc);
+    call.session = in->outer->session;
+    call.client = in->outer->client;
+    call.in_script = in->in_script;
+    execute_count_inner(in->core, &call);
+}
+
 /* The subscribers' cores are at hand with their shards: a core whose shard is held, or that stands
  * still, does nothing with its subscriptions meanwhile. */
 static bool publish(struct inner *in, const struct command *command, const struct slice *argv,
-                    struct reply *reply)
+                    uint32_t argc, struct reply *reply)
 {
     bool sharded = command->name[0] == 's';
     struct core_mask mask;
@@ -182,7 +194,7 @@ static bool publish(struct inner *in, const struct command *command, const struc
     else if (count)
         post(in, &mask, argv[1], argv[2], sharded);
     reply_integer(reply, count);
-    execute_count_inner(in->core, command);
+    count_published(in, command, argv, argc);
     return true;
 }
 
@@ -316,7 +328,7 @@ static bool run(struct inner *in, const struct command *command, const struct sl
                 uint32_t argc, struct reply *reply)
 {
     if (command->reach && (command->flags & CMD_PUBSUB))
-        return publish(in, command, argv, reply);
+        return publish(in, command, argv, argc, reply);
     if (command->route == ROUTE_SESSION && strcmp(command->full_name, "select") == 0)
         return select_db(in, argv, reply);
     struct call call;
@@ -379,6 +391,7 @@ bool inner_end(struct inner *in)
         return !in->strayed;
     }
     end_messages(in, !in->strayed);
+    monitor_settle(in->core, !in->strayed);
     if (!in->may_stray)
         return true;
     if (in->strayed)

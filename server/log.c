@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "proto/mem.h"
+#include "server/log_syslog.h"
 
 static int open_file(const char *path)
 {
@@ -32,7 +33,7 @@ static bool set_path(struct log *l, const char *path)
 bool log_init(struct log *l, int level, const char *path)
 {
     atomic_init(&l->level, level);
-    l->path = NULL;
+    l->path = l->ident = NULL;
     tzset();
     if (!path[0])
         return true;
@@ -51,8 +52,31 @@ bool log_init(struct log *l, int level, const char *path)
 
 void log_deinit(struct log *l)
 {
+    if (l->ident)
+        log_syslog_close();
+    mem_free(l->ident);
     mem_free(l->path);
-    l->path = NULL;
+    l->path = l->ident = NULL;
+}
+
+void log_use_syslog(struct log *l, const char *ident, unsigned facility)
+{
+    assert(!l->ident);
+    size_t size = strlen(ident) + 1;
+    l->ident = mem_alloc(size);
+    memcpy(l->ident, ident, size);
+    log_syslog_open(l->ident, facility);
+}
+
+int log_open_raw(const struct log *l)
+{
+    return l->path ? open_file(l->path) : STDOUT_FILENO;
+}
+
+void log_close_raw(const struct log *l, int fd)
+{
+    if (l->path && fd >= 0)
+        close(fd);
 }
 
 void log_set_level(struct log *l, int level)
@@ -77,15 +101,14 @@ static size_t write_head(char *to, size_t size, int level)
 
 static void write_line(const struct log *l, const char *line, size_t size)
 {
-    int fd = l->path ? open_file(l->path) : STDOUT_FILENO;
+    int fd = log_open_raw(l);
     if (fd < 0)
         return;
     ssize_t n;
     do
         n = write(fd, line, size);
     while (n < 0 && errno == EINTR);
-    if (l->path)
-        close(fd);
+    log_close_raw(l, fd);
 }
 
 void log_write(struct log *l, int level, const char *format, ...)
@@ -104,6 +127,10 @@ void log_write(struct log *l, int level, const char *format, ...)
     for (size_t i = head; i < size; i++) {
         if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
             line[i] = ' ';
+    }
+    if (l->ident) {
+        line[size] = '\0';
+        log_syslog_write(level, line + head);
     }
     line[size++] = '\n';
     write_line(l, line, size);

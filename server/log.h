@@ -10,7 +10,8 @@
  * Any thread may write: a line is built on its stack and leaves by one write(2) to an O_APPEND
  * descriptor, so lines never mix and no lock of ours is held. A line that cannot be written is
  * lost: the log never stops the server. Not async-signal-safe: the time of day is converted with
- * localtime_r. */
+ * localtime_r; a handler that has something to say writes to log_open_raw. With `syslog-enabled`
+ * the texts go to the system's log besides, as with Redis. */
 #pragma once
 
 #include <stdatomic.h>
@@ -22,12 +23,22 @@
 struct log {
     _Atomic int level; /* enum config_log_level; relaxed: no other data hangs on it */
     char *path;        /* absolute, owned; NULL: standard output */
+    char *ident;       /* owned; not NULL: syslog is on, and this is our name there */
 };
 
 /* `path` "" is standard output; a relative path is taken from the current directory, once. Returns
  * false with errno set when the file cannot be opened for appending; `l` is then empty. */
 bool log_init(struct log *l, int level, const char *path);
 void log_deinit(struct log *l);
+
+/* What is written from now on goes to the system's log, too. Once, before there are threads.
+ * `facility` counts as log_syslog.h does. */
+void log_use_syslog(struct log *l, const char *ident, unsigned facility);
+
+/* A descriptor that the next line would go to, for one who cannot use log_write: to be closed with
+ * log_close_raw. Below 0: the file cannot be opened. Async-signal-safe. */
+int log_open_raw(const struct log *l);
+void log_close_raw(const struct log *l, int fd);
 
 /* From now on only events of `level` and above. Any thread. */
 void log_set_level(struct log *l, int level);

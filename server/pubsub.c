@@ -320,6 +320,14 @@ bool pubsub_oldest(const struct session *s, enum pubsub_kind kind, struct slice 
     return true;
 }
 
+void pubsub_visit_own(const struct session *s, enum pubsub_kind kind,
+                      void (*visit)(void *context, struct slice name), void *context)
+{
+    const struct subscription *each = s->subscriptions ? s->subscriptions->first[kind] : NULL;
+    for (; each; each = each->next)
+        visit(context, topic_name(each->topic));
+}
+
 uint32_t pubsub_subscription_count(const struct session *s, enum pubsub_kind kind)
 {
     return s->subscriptions ? s->subscriptions->count[kind] : 0;

@@ -64,6 +64,9 @@ bool pubsub_part(struct core *c, struct session *s, enum pubsub_kind kind, struc
 /* The name of one of a session's subscriptions, the oldest; false where it has none. The name is
  * good until that is parted with. */
 bool pubsub_oldest(const struct session *s, enum pubsub_kind kind, struct slice *name);
+/* Visits a session's subscriptions, which must not change meanwhile. */
+void pubsub_visit_own(const struct session *s, enum pubsub_kind kind,
+                      void (*visit)(void *context, struct slice name), void *context);
 uint32_t pubsub_subscription_count(const struct session *s, enum pubsub_kind kind);
 /* Bytes of a session's subscriptions; and of what a core has beside those. */
 size_t pubsub_memory(const struct session *s);

@@ -18,6 +18,7 @@
 #define WORDS_SIZE_MAX 16 /* up to here the two words say the whole name */
 #define SLOTS_MIN 64
 #define OWNER_NONE UINT32_C(0) /* a top-level name; otherwise the container's id + 1 */
+#define OWNER_PROPER UINT32_MAX /* a top-level row's own name, where clients know it by another */
 
 struct name_words {
     uint64_t head;
@@ -43,6 +44,10 @@ struct registry {
     struct command *subs; /* the subcommands of each container, each run with an empty row behind */
     const struct command **by_id;
     char *full_names; /* of the subcommands, one after the other */
+    char **names; /* that top rows were given: NULL: their own; owned */
+    const struct command **listed; /* top rows with a name */
+    uint32_t listed_count;
+    bool long_names;     /* some were given that are longer than WORDS_SIZE_MAX */
 };
 
 static inline uint64_t load_64(const char *p)
@@ -99,16 +104,30 @@ static inline uint32_t slot_of(const struct registry *r, struct name_words w, ui
     return (uint32_t)(h >> r->slot_shift);
 }
 
+/* Names that were given and do not fit two words: few or none. Asked where the table has no such
+ * name. */
+static __attribute__((noinline)) const struct command *find_long(const struct registry *r,
+                                                                 uint32_t owner, struct slice name)
+{
+    if (!r->long_names || owner != OWNER_NONE || name.size <= WORDS_SIZE_MAX)
+        return NULL;
+    for (uint32_t i = 0; i < r->top_count; i++) {
+        if (r->names[i] && slice_is(name, r->names[i]))
+            return &r->top[i];
+    }
+    return NULL;
+}
+
 static inline const struct command *find_under(const struct registry *r, uint32_t owner,
                                                struct slice name)
 {
     if (name.size == 0 || name.size > NAME_SIZE_MAX)
-        return NULL;
+        return find_long(r, owner, name);
     struct name_words w = words_of(name);
     for (uint32_t i = slot_of(r, w, owner);; i = (i + 1) & r->slot_mask) {
         const struct name_slot *s = &r->slots[i];
         if (!s->row)
-            return NULL;
+            return find_long(r, owner, name);
         if (s->words.head == w.head && s->words.tail == w.tail && s->size == name.size &&
             s->owner == owner && (name.size <= WORDS_SIZE_MAX || slice_is(name, s->row->name)))
             return s->row;
@@ -124,6 +143,25 @@ const struct command *registry_find_sub(const struct registry *r, const struct c
                                         struct slice name)
 {
     return find_under(r, (uint32_t)parent->id + 1, name);
+}
+
+static const struct command *find_proper(const struct registry *r, struct slice name)
+{
+    const struct command *row = find_under(r, OWNER_PROPER, name);
+    return row ? row : registry_find(r, name);
+}
+
+const struct command *registry_find_proper(const struct registry *r, struct slice full_name)
+{
+    const char *bar = full_name.size ? memchr(full_name.data, '|', full_name.size) : NULL;
+    size_t size = bar ? (size_t)(bar - full_name.data) : full_name.size;
+    const struct command *row = find_proper(r, (struct slice){full_name.data, size});
+    /* Under a name that it was given it is not meant. */
+    if (!row || !slice_is((struct slice){full_name.data, size}, row->name))
+        return NULL;
+    if (!bar)
+        return row;
+    return registry_find_sub(r, row, (struct slice){bar + 1, full_name.size - size - 1});
 }
 
 const struct command *registry_find_full(const struct registry *r, struct slice full_name)
@@ -155,6 +193,13 @@ const struct command *registry_resolve(const struct registry *r, const struct sl
     return row;
 }
 
+const struct command *registry_resolve_proper(const struct registry *r, const struct slice *argv,
+                                              uint32_t argc)
+{
+    const struct command *row = find_proper(r, argv[0]);
+    return row && row->subcommand_count && argc >= 2 ? resolve_sub(r, row, argv[1]) : row;
+}
+
 uint32_t registry_count(const struct registry *r)
 {
     return r->count;
@@ -168,13 +213,19 @@ const struct command *registry_at(const struct registry *r, uint32_t id)
 
 uint32_t registry_top_count(const struct registry *r)
 {
-    return r->top_count;
+    return r->listed_count;
 }
 
 const struct command *registry_top_at(const struct registry *r, uint32_t i)
 {
-    assert(i < r->top_count);
-    return &r->top[i];
+    assert(i < r->listed_count);
+    return r->listed[i];
+}
+
+bool registry_is_listed(const struct registry *r, const struct command *row)
+{
+    const char *given = r->names[(row->parent ? row->parent : row) - r->top];
+    return !given || given[0];
 }
 
 /* The categories that flags stand for. A script runner is no reader, whatever its flags: so
@@ -198,7 +249,8 @@ static void fill_categories(struct command *row)
 static void fill_parsed_apart(struct command *row)
 {
     bool strays = row->reach && row->route == ROUTE_CROSS;
-    if (strays || (row->flags & (CMD_BLOCKING | CMD_LATER)) || row->run == transaction_run_multi)
+    const uint32_t flags = CMD_BLOCKING | CMD_LATER | CMD_NO_AUTH;
+    if (strays || (row->flags & flags) || row->run == transaction_run_multi)
         row->flags |= CMD_PARSED_APART;
 }
 
@@ -230,11 +282,15 @@ static void fill_key_triple(struct command *row)
         row->flags |= CMD_PLAIN_KEYS;
 }
 
-static void insert_name(struct registry *r, const struct command *row)
+static uint32_t owner_of(const struct command *row)
 {
-    struct slice name = slice_of(row->name);
+    return row->parent ? (uint32_t)row->parent->id + 1 : OWNER_NONE;
+}
+
+static void insert_name(struct registry *r, uint32_t owner, struct slice name,
+                        const struct command *row)
+{
     assert(name.size > 0 && name.size <= NAME_SIZE_MAX);
-    uint32_t owner = row->parent ? (uint32_t)row->parent->id + 1 : OWNER_NONE;
     assert(!find_under(r, owner, name));
     struct name_words w = words_of(name);
     uint32_t i = slot_of(r, w, owner);
@@ -253,7 +309,7 @@ static void enter_row(struct registry *r, struct command *row)
     fill_key_triple(row);
     fill_parsed_apart(row);
     row->undo = undo_command_of(row->full_name);
-    insert_name(r, row);
+    insert_name(r, owner_of(row), slice_of(row->name), row);
 }
 
 static uint32_t rows_in(const struct command *table)
@@ -302,6 +358,8 @@ static void allocate(struct registry *r, const struct command *const *tables, ui
     r->top = mem_alloc_zeroed((r->top_count + 1) * sizeof(*r->top));
     r->subs = mem_alloc_zeroed((sub_rows + 1) * sizeof(*r->subs));
     r->by_id = mem_alloc_zeroed((all + 1) * sizeof(*r->by_id));
+    r->names = mem_alloc_zeroed((r->top_count + 1) * sizeof(*r->names));
+    r->listed = mem_alloc_zeroed((r->top_count + 1) * sizeof(*r->listed));
     r->full_names = mem_alloc_zeroed(name_bytes + 1);
     /* At most a quarter full: most probes find their name, or a free slot, at the first look. */
     uint32_t slots = SLOTS_MIN;
@@ -322,6 +380,7 @@ struct registry *registry_create_from(const struct command *const *tables, uint3
             struct command *to = &r->top[r->count];
             *to = *row;
             to->full_name = to->name;
+            r->listed[r->listed_count++] = to;
             enter_row(r, to);
         }
     }
@@ -334,10 +393,64 @@ struct registry *registry_create_from(const struct command *const *tables, uint3
     return r;
 }
 
+/* The hash table anew, and which rows are listed: some have other names now. */
+static void enter_names(struct registry *r)
+{
+    memset(r->slots, 0, ((size_t)r->slot_mask + 1) * sizeof(*r->slots));
+    r->listed_count = 0;
+    r->long_names = false;
+    for (uint32_t i = 0; i < r->top_count; i++) {
+        const struct command *row = &r->top[i];
+        struct slice name = slice_of(r->names[i] ? r->names[i] : row->name);
+        if (r->names[i])
+            insert_name(r, OWNER_PROPER, slice_of(row->name), row);
+        if (!name.size)
+            continue;
+        r->listed[r->listed_count++] = row;
+        if (r->names[i] && name.size > WORDS_SIZE_MAX)
+            r->long_names = true;
+        else
+            insert_name(r, OWNER_NONE, name, row);
+    }
+    for (uint32_t id = 0; id < r->count; id++) {
+        const struct command *row = r->by_id[id];
+        if (row->parent)
+            insert_name(r, owner_of(row), slice_of(row->name), row);
+    }
+}
+
+bool registry_rename(struct registry *r, struct slice from, struct slice to, const char **error)
+{
+    const struct command *found = registry_find(r, from);
+    if (!found) {
+        *error = "No such command in rename-command";
+        return false;
+    }
+    const struct command *other = registry_find(r, to);
+    if (other && other != found) {
+        *error = "Target command name already exists";
+        return false;
+    }
+    uint32_t i = (uint32_t)(found - r->top);
+    mem_free(r->names[i]);
+    r->names[i] = mem_alloc(to.size + 1);
+    memcpy(r->names[i], to.data, to.size);
+    r->names[i][to.size] = '\0';
+    r->top[i].flags |= CMD_RENAMED;
+    for (uint32_t k = 0; k < found->subcommand_count; k++)
+        r->subs[found->subcommands + k - r->subs].flags |= CMD_RENAMED;
+    enter_names(r);
+    return true;
+}
+
 void registry_destroy(struct registry *r)
 {
     if (!r)
         return;
+    for (uint32_t i = 0; i < r->top_count; i++)
+        mem_free(r->names[i]);
+    mem_free(r->names);
+    mem_free(r->listed);
     mem_free(r->slots);
     mem_free(r->top);
     mem_free(r->subs);

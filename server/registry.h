@@ -1,13 +1,14 @@
 /* The registry: all command rows, found by name.
  *
- * Built once at start from the families' tables; read-only afterwards, by any thread. Rows are
- * copied, so that their computed fields can be filled: id, parent, full name, subcommand count,
- * Redis's key triple (with CMD_MOVABLE_KEYS where it cannot say it), and the ACL categories that
- * flags imply. */
+ * Built once at start from the families' tables and renamed as the configuration says; read-only
+ * afterwards, by any thread. Rows are copied, so that their computed fields can be filled: id,
+ * parent, full name, subcommand count, Redis's key triple (with CMD_MOVABLE_KEYS where it cannot
+ * say it), and the ACL categories that flags imply. */
 #pragma once
 
 #include "proto/buf.h"
 #include "proto/slice.h"
+#include "server/config.h"
 #include "shard/command.h"
 
 struct registry;
@@ -18,6 +19,16 @@ struct registry *registry_create(void);
 struct registry *registry_create_from(const struct command *const *tables, uint32_t count);
 void registry_destroy(struct registry *r);
 
+/* rename-command: from now on clients find the command of the name `from` by `to`, or not at all
+ * where that is empty. Before the cores start. False with a text in *error, in Redis's words; the
+ * registry is good for registry_destroy only then. Rows keep their own names: those are what
+ * statistics, ACL rules and the journal speak of. */
+bool registry_rename(struct registry *r, struct slice from, struct slice to, const char **error);
+
+/* All that the configuration asks for. False with a message that says where it does. */
+bool registry_rename_all(struct registry *r, const struct config *c, char *error,
+                         size_t error_size);
+
 /* The row of a top-level command, any case, or NULL. The hot look-up: one hash, one compare. */
 const struct command *registry_find(const struct registry *r, struct slice name);
 /* The row of a subcommand of `parent`, any case, or NULL. As fast. */
@@ -25,16 +36,31 @@ const struct command *registry_find_sub(const struct registry *r, const struct c
                                         struct slice name);
 /* The row by its full name, "get" or "client|list", any case, or NULL. */
 const struct command *registry_find_full(const struct registry *r, struct slice full_name);
+/* The same by the row's own name, whatever clients know it by. */
+const struct command *registry_find_proper(const struct registry *r, struct slice full_name);
 /* The row that a request names: the subcommand's where the command is a container and argv[1]
  * names one. Returns the container itself where argv[1] is missing or unknown, NULL for an
  * unknown name. */
 const struct command *registry_resolve(const struct registry *r, const struct slice *argv,
                                        uint32_t argc);
 
+/* ... and of one that the server wrote itself, or another one did: by the rows' own names, and
+ * where there is no such command by the name that clients use. */
+const struct command *registry_resolve_proper(const struct registry *r, const struct slice *argv,
+                                              uint32_t argc);
+
+/* The name to put in place of argv[0] of a request for a row with CMD_RENAMED. */
+static inline struct slice command_proper_name(const struct command *row)
+{
+    return slice_of(row->parent ? row->parent->name : row->name);
+}
+
 /* Rows by id, 0 to count - 1; subcommands have ids of their own. */
 uint32_t registry_count(const struct registry *r);
 const struct command *registry_at(const struct registry *r, uint32_t id);
-/* Top-level rows only, for COMMAND and COMMAND COUNT. */
+/* False where clients cannot call it: its name was taken from it. */
+bool registry_is_listed(const struct registry *r, const struct command *row);
+/* Top-level rows that are listed, for COMMAND and COMMAND COUNT. */
 uint32_t registry_top_count(const struct registry *r);
 const struct command *registry_top_at(const struct registry *r, uint32_t i);
 

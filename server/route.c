@@ -118,10 +118,10 @@ void route_classify(struct core *c, struct session *s, struct request *r, struct
 {
     r->kind = ROUTED_HERE;
     r->shard = c->index;
-    if (!session_admits(s, r->command, r->argc)) {
+    if (!r->refusal && !session_admits(s, r->command, r->argv, r->argc))
         r->refusal = session_refusal(c, s, r->command, r->argv, r->argc);
+    if (r->refusal)
         return;
-    }
     if (r->command->route == ROUTE_SESSION)
         return;
     if (r->command->route != ROUTE_KEY) {
@@ -150,7 +150,7 @@ bool route_holds_back(const struct core *c, const struct request *r)
     if (__builtin_expect(server->pause_until_ms <= c->wall_ms, 1) || !r->command ||
         r->session->replay)
         return false;
-    if (!session_admits(r->session, r->command, r->argc))
+    if (!session_admits(r->session, r->command, r->argv, r->argc))
         return false; /* what is wrong with it can be said at once */
     return server->pause_all || (transaction_flags(r) & (CMD_WRITE | CMD_MAY_REPLICATE));
 }
@@ -238,7 +238,7 @@ static uint32_t count_group(const struct session *s, const struct request *reque
     if (s->transaction)
         return 1;
     while (n < count && n < GROUP_MAX && runs_later(&requests[n]) &&
-           session_admits(s, requests[n].command, requests[n].argc))
+           session_admits(s, requests[n].command, requests[n].argv, requests[n].argc))
         n++;
     return n;
 }
@@ -291,7 +291,7 @@ void route_away(struct core *c, struct request *requests)
  * for it. True where the request was answered. */
 static bool refuse_busy(struct core *c, struct session *s, struct request *r)
 {
-    if (!session_admits(s, r->command, r->argc) || r->command->route == ROUTE_SESSION)
+    if (!session_admits(s, r->command, r->argv, r->argc) || r->command->route == ROUTE_SESSION)
         return false;
     struct core_mask mask = {0};
     if (r->command->route == ROUTE_KEY)

@@ -14,6 +14,7 @@
 #include "server/route.h"
 #include "server/server.h"
 #include "server/session.h"
+#include "server/session_tls.h"
 #include "server/stand_in.h"
 #include "server/transaction.h"
 
@@ -139,7 +140,7 @@ static bool answer_multi(struct core *c, struct request *r)
 {
     struct session *s = r->session;
     const struct command *row = r->command;
-    if (!session_admits(s, row, r->argc) || (row->flags & CMD_ALLOW_BUSY))
+    if (!session_admits(s, row, r->argv, r->argc) || (row->flags & CMD_ALLOW_BUSY))
         return transaction_take(c, s, r, 0) == TRANSACTION_TAKEN;
     transaction_spoil(s);
     serve_refuse(c, r, held_for(c));
@@ -154,7 +155,7 @@ static void answer(struct core *c, struct request *r, bool others)
     if (transaction_concerns(t, row) && answer_multi(c, r))
         return;
     bool may_run = row && (row->flags & CMD_ALLOW_BUSY) && (t || row->route == ROUTE_SESSION);
-    if (may_run || !session_admits(r->session, row, r->argc))
+    if (may_run || !session_admits(r->session, row, r->argv, r->argc))
         session_answer_alone(c, r);
     else if (!others || !send_on(c, r))
         serve_refuse(c, r, held_for(c));
@@ -340,6 +341,7 @@ static bool begin(struct core *c, enum serve_reason why)
 
 static void answer_all(struct core *c, const struct session *running)
 {
+    session_tls_take(c);
     receive(c);
     feed_resumed(c);
     flush_answered(c, running);

@@ -11,19 +11,30 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "net/listener.h"
 #include "proto/mem.h"
-#include "server/accept.h"
+#include "server/acl.h"
+#include "server/client_memory.h"
+#include "server/compact.h"
 #include "server/core.h"
 #include "server/cpus.h"
+#include "server/crash.h"
+#include "server/evict.h"
+#include "server/listeners.h"
+#include "server/metrics/metrics.h"
 #include "server/persist/aof.h"
 #include "server/persist/journal.h"
 #include "server/persist/load.h"
 #include "server/persist/save.h"
+#include "server/process_words.h"
 #include "server/pubsub.h"
 #include "server/script/busy.h"
 #include "server/script/function.h"
 #include "server/script/store.h"
+#include "server/supervise.h"
+#include "server/tls.h"
+#include "server/tls_helper.h"
+#include "server/watchdog.h"
+#include "server/slowlog.h"
 
 /* Descriptors kept for what is not a client: listeners, rings, the log. */
 #define SPARE_FILES 32
@@ -31,16 +42,14 @@
 /* On few CPUs a pinned thread is in the way of whatever else runs: two pinned threads beside a load
  * generator on two CPUs cost 10 % more CPU a request, and throughput fell by a quarter. */
 #define PIN_CPUS_MIN 4
-/* A port in use is tried again for a second. */
-#define BIND_TRIES 20
-#define BIND_WAIT_US 50000
 
 struct server *server;
 
 struct start {
     pthread_barrier_t ready; /* all cores have tried; the main thread decides */
     pthread_barrier_t go;
-    pthread_barrier_t done;  /* nobody wakes another's ring any more */
+    pthread_barrier_t done;  /* no core wakes another's ring any more */
+    pthread_barrier_t alone; /* ... nor does a helper */
     struct cpus_mask mask;
     bool spins;
     bool pins;
@@ -78,44 +87,107 @@ static uint32_t notify_classes(const struct config *c)
     return (set & channels) && (set & ~channels) ? set : 0;
 }
 
+/* The rows have checked these words. */
+static void apply_shutdown_words(const struct config *c)
+{
+    unsigned flags = 0;
+    process_parse_shutdown(c->shutdown_on_sigint, &flags);
+    atomic_store(&server->on_sigint, flags);
+    process_parse_shutdown(c->shutdown_on_sigterm, &flags);
+    atomic_store(&server->on_sigterm, flags);
+}
+
+/* Which keys go first where maxmemory is reached, and whether only those that expire. */
+static enum evict_order evict_order(enum config_policy policy, bool *only_volatile)
+{
+    *only_volatile = policy >= POLICY_VOLATILE_LRU;
+    switch (policy) {
+    case POLICY_NOEVICTION: break;
+    case POLICY_ALLKEYS_LRU:
+    case POLICY_VOLATILE_LRU: return EVICT_BY_IDLE;
+    case POLICY_ALLKEYS_LFU:
+    case POLICY_VOLATILE_LFU: return EVICT_BY_FREQUENCY;
+    case POLICY_ALLKEYS_RANDOM:
+    case POLICY_VOLATILE_RANDOM: return EVICT_AT_RANDOM;
+    case POLICY_VOLATILE_TTL: return EVICT_BY_TTL;
+    }
+    return EVICT_NOTHING;
+}
+
+/* Redis counts with 64 bits what fits 32 here: beyond, there is no difference to see. */
+static uint32_t saturate(int64_t n)
+{
+    return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+}
+
 void server_apply_config(void)
 {
     const struct config *c = &server->config;
+    bool only_volatile;
+    enum evict_order order =
+        evict_order((enum config_policy)c->maxmemory_policy, &only_volatile);
     server->keyspace.options = (struct keyspace_options){
         .bulk_size_max = (uint64_t)c->proto_max_bulk_len,
+        .reply_size_max = c->output_limits[0].hard,
         .lfu_log_factor = (uint32_t)c->lfu_log_factor,
         .lfu_decay_minutes = (uint32_t)c->lfu_decay_time,
-        .lfu = c->maxmemory_policy == POLICY_ALLKEYS_LFU ||
-               c->maxmemory_policy == POLICY_VOLATILE_LFU,
+        .lfu = order == EVICT_BY_FREQUENCY,
+        .evict_order = (uint8_t)order,
+        .evict_volatile = only_volatile,
+        .evict_samples = (uint32_t)c->maxmemory_samples,
+        .limited = c->maxmemory != 0,
         .active_expire = server->active_expire,
         .active_expire_effort = (uint32_t)c->active_expire_effort,
         .notify = notify_classes(c),
+        .stays_until_ms = server->keyspace.options.stays_until_ms,
         .journal = server->keyspace.options.journal,
+        .unchecked = server->restores_unchecked,
         .loading = server->keyspace.options.loading,
-        .sanitize = c->sanitize_dump_payload != SANITIZE_NO,
-        .hash_max_listpack_entries = (uint32_t)c->hash_max_listpack_entries,
-        .hash_max_listpack_value = (uint32_t)c->hash_max_listpack_value,
-        .set_max_listpack_entries = (uint32_t)c->set_max_listpack_entries,
-        .set_max_listpack_value = (uint32_t)c->set_max_listpack_value,
-        .set_max_intset_entries = (uint32_t)c->set_max_intset_entries,
-        .zset_max_listpack_entries = (uint32_t)c->zset_max_listpack_entries,
-        .zset_max_listpack_value = (uint32_t)c->zset_max_listpack_value,
+        .hash_max_listpack_entries = saturate(c->hash_max_listpack_entries),
+        .hash_max_listpack_value = saturate(c->hash_max_listpack_value),
+        .set_max_listpack_entries = saturate(c->set_max_listpack_entries),
+        .set_max_listpack_value = saturate(c->set_max_listpack_value),
+        .set_max_intset_entries = saturate(c->set_max_intset_entries),
+        .zset_max_listpack_entries = saturate(c->zset_max_listpack_entries),
+        .zset_max_listpack_value = saturate(c->zset_max_listpack_value),
         .list_max_listpack_size = (int32_t)c->list_max_listpack_size,
         .list_compress_depth = (uint32_t)c->list_compress_depth,
         .list_packed_max = server->list_packed_max,
+        .collate = server->process.collate,
         .stream_node_max_bytes = (uint64_t)c->stream_node_max_bytes,
-        .stream_node_max_entries = (uint32_t)c->stream_node_max_entries,
-        .hll_sparse_max_bytes = (uint32_t)c->hll_sparse_max_bytes,
+        .stream_node_max_entries = saturate(c->stream_node_max_entries),
+        .hll_sparse_max_bytes = saturate(c->hll_sparse_max_bytes),
+        .lazy_evict = c->lazyfree_lazy_eviction,
         .lazy_expire = c->lazyfree_lazy_expire,
         .lazy_server_del = c->lazyfree_lazy_server_del,
         .lazy_user_del = c->lazyfree_lazy_user_del,
         .lazy_user_flush = c->lazyfree_lazy_user_flush,
     };
     log_set_level(&server->log, c->log_level);
+    apply_shutdown_words(c);
+    watchdog_apply_config();
+    client_memory_apply_config();
+    if (server->evict)
+        evict_apply_config();
+    observe_apply();
+    for (uint32_t i = 0; server->cores && i < server->core_count; i++)
+        slowlog_trim(server->cores[i]);
+}
+
+static void tell_inert(void *context, const char *name, const char *reason)
+{
+    (void)context;
+    log_write(&server->log, LOG_WARNING, "%s has no effect: %s", name, reason);
+}
+
+void server_tell_inert(const struct config *before)
+{
+    config_visit_inert(before, &server->config, tell_inert, NULL);
 }
 
 bool server_create(const struct config *config, char *error, size_t error_size)
 {
+    mem_start();
     server = mem_alloc_zeroed(sizeof(*server));
     config_copy(&server->config, config);
     if (config->dir[0] && chdir(config->dir) != 0) {
@@ -128,6 +200,8 @@ bool server_create(const struct config *config, char *error, size_t error_size)
                  config->logfile, strerror(errno));
         return false;
     }
+    if (config->syslog_enabled)
+        log_use_syslog(&server->log, config->syslog_ident, (unsigned)config->syslog_facility);
     uint32_t count = config->shards ? (uint32_t)config->shards : cpus_usable();
     if (count > SHARD_COUNT_MAX)
         count = SHARD_COUNT_MAX;
@@ -137,6 +211,12 @@ bool server_create(const struct config *config, char *error, size_t error_size)
     server->active_expire = true;
     server_apply_config();
     server->registry = registry_create();
+    if (!registry_rename_all(server->registry, config, error, error_size))
+        return false;
+    server->acl = acl_create(server->registry);
+    server->keyspace.reads_all_keys = acl_reads_all_keys;
+    if (!acl_load_at_start(server->acl, error, error_size))
+        return false;
     server->order = order_create(count, 0);
     server->mesh = mesh_create(count);
     server->interest = pubsub_create_interest(count);
@@ -151,6 +231,10 @@ bool server_create(const struct config *config, char *error, size_t error_size)
     server->cores = mem_alloc(count * sizeof(*server->cores));
     for (uint32_t i = 0; i < count; i++)
         server->cores[i] = core_create(i);
+    client_memory_apply_config();
+    server->evict = evict_create(count);
+    server->compaction = compact_create(count);
+    evict_apply_config();
     make_run_id(server->run_id);
     ssize_t n = readlink("/proc/self/exe", server->executable, sizeof(server->executable) - 1);
     server->executable[n > 0 ? n : 0] = '\0';
@@ -158,16 +242,20 @@ bool server_create(const struct config *config, char *error, size_t error_size)
     clock_gettime(CLOCK_REALTIME, &now);
     server->started_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
     server->ticks_per_us = core_ticks_per_us();
+    observe_apply();
     return true;
 }
 
 void server_destroy(void)
 {
+    metrics_destroy();
     functions_destroy(server->functions);
     load_destroy(server->load);
     for (uint32_t i = 0; i < server->core_count; i++)
         core_destroy(server->cores[i]);
     mem_free(server->cores);
+    evict_destroy(server->evict);
+    compact_destroy(server->compaction, server->core_count);
     scripts_destroy(server->scripts);
     busy_destroy(server->busy);
     aof_destroy(server->aof);
@@ -176,49 +264,23 @@ void server_destroy(void)
     mesh_destroy(server->mesh);
     pubsub_destroy_interest(server->interest);
     order_destroy(server->order);
+    acl_destroy(server->acl);
     registry_destroy(server->registry);
-    for (uint32_t i = 0; i < server->listener_count; i++)
-        close(server->listeners[i]);
+    listeners_close();
+    tls_stop();
+    supervise_destroy(server->supervisor);
+    process_deinit(&server->process);
     log_deinit(&server->log);
     config_deinit(&server->config);
     mem_free(server);
     server = NULL;
 }
 
-/* Opens one address. A port that a server killed a moment ago still holds (the kernel takes its
- * ring down in the background) is waited for. */
-static int open_listener(const char *address, char *error, size_t error_size)
-{
-    const struct config *c = &server->config;
-    for (int tries = 0;; tries++) {
-        int fd = listener_open(address, (unsigned)c->port, (unsigned)c->tcp_backlog, error,
-                               error_size);
-        if (fd >= 0 || errno != EADDRINUSE || tries == BIND_TRIES)
-            return fd;
-        usleep(BIND_WAIT_US);
-    }
-}
-
-bool server_open_listeners(char *error, size_t error_size)
-{
-    const struct config *c = &server->config;
-    snprintf(error, error_size, "Configured to not listen anywhere: give a port and an address "
-             "(--port 6379 --bind 127.0.0.1)");
-    for (uint32_t i = 0; c->port && i < c->bind_count; i++) {
-        bool optional = c->bind[i][0] == '-';
-        int fd = open_listener(c->bind[i] + optional, error, error_size);
-        if (fd >= 0)
-            server->listeners[server->listener_count++] = fd;
-        else if (!optional)
-            return false;
-    }
-    return server->listener_count > 0;
-}
-
 bool server_raise_file_limit(char *error, size_t error_size)
 {
     struct rlimit limit;
-    uint64_t own = SPARE_FILES + (uint64_t)server->core_count * FILES_PER_CORE;
+    uint64_t own = SPARE_FILES + (uint64_t)server->core_count * FILES_PER_CORE +
+                   metrics_files(&server->config);
     uint64_t want = (uint64_t)server->config.maxclients + own;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want)
         return true;
@@ -254,6 +316,7 @@ static void *run_core(void *argument)
 {
     struct core_thread *t = argument;
     struct core *c = server->cores[t->index];
+    void *stack = crash_enter_thread(c);
     if (t->start->pins)
         cpus_pin(&t->start->mask, t->index);
     bool started = core_start(c, t->seed, t->start->spins);
@@ -264,13 +327,16 @@ static void *run_core(void *argument)
     if (atomic_load(&t->start->error)) {
         if (started)
             core_finish(c);
+        crash_leave_thread(stack);
         return NULL;
     }
     if (t->index == 0)
-        accept_start(c);
+        listeners_start(c);
     core_run(c);
     pthread_barrier_wait(&t->start->done);
+    pthread_barrier_wait(&t->start->alone);
     core_finish(c);
+    crash_leave_thread(stack);
     return NULL;
 }
 
@@ -291,6 +357,20 @@ static struct core_thread *start_cores(struct start *start)
     return threads;
 }
 
+void server_log_ready(void)
+{
+    listeners_log_ready();
+    supervise_ready(server->supervisor);
+}
+
+/* A server that serves and cannot be watched is better than none. */
+static void watch(void)
+{
+    char error[256];
+    if (!metrics_start(error, sizeof(error)))
+        log_write(&server->log, LOG_WARNING, "%s", error);
+}
+
 int server_run(void (*wait_for_stop)(void))
 {
     struct start start = {0};
@@ -304,27 +384,35 @@ int server_run(void (*wait_for_stop)(void))
     pthread_barrier_init(&start.ready, NULL, count + 1);
     pthread_barrier_init(&start.go, NULL, count + 1);
     pthread_barrier_init(&start.done, NULL, count + 1);
+    pthread_barrier_init(&start.alone, NULL, count + 1);
     struct core_thread *threads = start_cores(&start);
     pthread_barrier_wait(&start.ready);
     int error = atomic_load(&start.error);
     if (error)
         log_write(&server->log, LOG_WARNING, "Cannot set up a ring: %s: try io-backend epoll",
                   strerror(error));
-    else if (!load_in_progress())
-        log_write(&server->log, LOG_NOTICE, "Ready to accept connections tcp");
+    else
+        log_write(&server->log, LOG_NOTICE, "Server initialized");
+    if (!error && !load_in_progress())
+        server_log_ready();
     pthread_barrier_wait(&start.go);
     if (!error) {
+        watch();
         wait_for_stop();
+        metrics_stop();
         load_stop(server->load);
         aof_stop(server->aof);
         save_stop();
         pthread_barrier_wait(&start.done);
+        tls_helpers_stop(server->tls_helpers);
+        pthread_barrier_wait(&start.alone);
     }
     for (uint32_t i = 0; i < count; i++)
         pthread_join(threads[i].thread, NULL);
     pthread_barrier_destroy(&start.ready);
     pthread_barrier_destroy(&start.go);
     pthread_barrier_destroy(&start.done);
+    pthread_barrier_destroy(&start.alone);
     mem_free(threads);
     return error ? 1 : 0;
 }

@@ -6,17 +6,24 @@
 
 #include "net/listener.h"
 #include "proto/mem.h"
+#include "server/acl.h"
 #include "server/blocked.h"
+#include "server/config_option.h"
 #include "server/effects.h"
+#include "server/evict.h"
 #include "server/bundle.h"
+#include "server/client_memory.h"
+#include "server/cmd/client.h"
 #include "server/serve.h"
 #include "server/cron.h"
 #include "server/execute.h"
+#include "server/monitor.h"
 #include "server/pubsub.h"
 #include "server/route.h"
 #include "server/server.h"
 #include "server/transaction.h"
 #include "server/session_table.h"
+#include "server/session_tls.h"
 #include "server/tracking.h"
 #include "server/write_fault.h"
 
@@ -40,9 +47,11 @@ struct session *session_create(struct core *c, int fd, uint64_t id)
     s->home = c->index;
     s->protocol = 2;
     s->batch_max = BUNDLE_ITEMS_MAX;
-    s->authenticated = server->config.requirepass[0] == '\0';
-    session_restrict(s);
+    acl_begin_session(s);
     s->created_ms = s->last_active_ms = c->wall_ms;
+    char peer[LISTENER_NAME_SIZE];
+    listener_peer_name(fd, peer, sizeof(peer));
+    s->peer = config_string_copy(slice_of(peer));
     resp_init(&s->parser);
     s->next = c->sessions;
     if (c->sessions)
@@ -83,7 +92,9 @@ static void leave_list(struct session **list, struct session *s, size_t next_off
 static void destroy(struct core *c, struct session *s)
 {
     assert(s->closed && !s->bundle && !s->queued);
+    session_tls_destroy(c, s);
     pubsub_leave(c, s); /* of what a transaction has subscribed to since it was closed */
+    monitor_leave(c, s);
     if (s->in_resume)
         leave_list(&c->resume, s, offsetof(struct session, next_resume));
     if (s->in_touched)
@@ -100,6 +111,7 @@ static void destroy(struct core *c, struct session *s)
         s->next->previous = s->previous;
     c->session_count--;
     session_table_remove(c, s);
+    client_memory_forget(c, s);
     tracking_leave(c, s);
     atomic_fetch_sub_explicit(&server->session_count, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&c->load, 1, memory_order_relaxed);
@@ -111,6 +123,7 @@ static void destroy(struct core *c, struct session *s)
     free_slice(&s->name);
     free_slice(&s->lib_name);
     free_slice(&s->lib_version);
+    mem_free(s->peer);
     mem_free(s);
 }
 
@@ -138,7 +151,7 @@ void session_closed(struct core *c, struct session *s)
     }
     if (s->blocked)
         blocked_cancel(c, s, BLOCKED_GONE, false);
-    if (!s->bundle && !s->queued)
+    if (!s->bundle && !s->queued && !session_tls_away(s))
         destroy(c, s);
 }
 
@@ -162,6 +175,18 @@ static void query_part(struct session *s, size_t more)
     s->query_at = 0;
 }
 
+/* Grows by as much again, but where it is known how much is missing, by no more than that: a large
+ * request then takes its own size, and never more than twice what has come of it. */
+static void query_grow(struct session *s, size_t more)
+{
+    size_t least = s->query.size + more, cap = 2 * s->query.cap;
+    size_t whole = s->query_at + s->parser.needed;
+    if (s->pinned || s->query.cap < QUERY_PAUSE_SIZE || whole < least || whole > cap)
+        return;
+    s->query.data = mem_realloc(s->query.data, whole);
+    s->query.cap = whole;
+}
+
 static void query_append(struct session *s, const char *data, size_t size)
 {
     bool fits = s->query.cap - s->query.size >= size;
@@ -171,6 +196,8 @@ static void query_append(struct session *s, const char *data, size_t size)
         buf_consume(&s->query, s->query_at);
         s->query_at = 0;
     }
+    if (s->query.cap - s->query.size < size)
+        query_grow(s, size);
     buf_append(&s->query, data, size);
 }
 
@@ -190,11 +217,22 @@ static struct resp_limits limits_of(const struct session *s)
 {
     if (s->replay)
         return (struct resp_limits){INT64_MAX, INT32_MAX, INLINE_SIZE_MAX};
-    if (s->authenticated)
+    if (!s->restricted || !acl_is_stranger(s))
         return (struct resp_limits){(uint64_t)server->config.proto_max_bulk_len, INT32_MAX,
                                     INLINE_SIZE_MAX};
     return (struct resp_limits){UNAUTHENTICATED_BULK_MAX, UNAUTHENTICATED_ARGS_MAX,
                                 INLINE_SIZE_MAX};
+}
+
+/* What runs and is journaled has the row's own name; what an append-only file names so is known by
+ * it, whatever clients call it. */
+static __attribute__((noinline)) void settle_name(const struct session *s, struct request *r,
+                                                  struct slice *argv)
+{
+    if (s->replay)
+        r->command = registry_resolve_proper(server->registry, argv, r->argc);
+    if (r->command && r->command->flags & CMD_RENAMED)
+        argv[0] = command_proper_name(r->command);
 }
 
 static void gather_request(struct core *c, struct session *s, struct request *r, const char *data,
@@ -218,6 +256,8 @@ static void gather_request(struct core *c, struct session *s, struct request *r,
         .argv = argv,
         .argc = argc,
     };
+    if (__builtin_expect(!r->command || r->command->flags & CMD_RENAMED, 0))
+        settle_name(s, r, argv);
 }
 
 static void tell_protocol_error(struct core *c, struct session *s, const char *text)
@@ -228,10 +268,12 @@ static void tell_protocol_error(struct core *c, struct session *s, const char *t
     session_end(c, s, true);
 }
 
-/* What comes behind a command that blocks waits for it. */
-static bool ends_batch(const struct request *r)
+/* What comes behind a command that blocks waits for it; and behind one that may make the session
+ * another user's, where the one it is now has limits. */
+static bool ends_batch(const struct session *s, const struct request *r)
 {
-    return r->command && command_may_block(r->command, r->argv, r->argc);
+    return r->command && (command_may_block(r->command, r->argv, r->argc) ||
+                          (s->restricted && (r->command->flags & CMD_NO_AUTH)));
 }
 
 /* True where nothing needs to be known of a request before the next is parsed: the usual case. */
@@ -251,7 +293,7 @@ static void parser_restart(struct session *s)
 static bool gather_queued(struct core *c, struct session *s, uint32_t before, size_t *at,
                           enum transaction_step *step)
 {
-    const struct request *r = &c->batch[before];
+    struct request *r = &c->batch[before];
     bool held = before == 0 && route_holds_back(c, r);
     *step = held ? TRANSACTION_LATER : transaction_take(c, s, r, before);
     if (*step == TRANSACTION_LATER) {
@@ -271,7 +313,7 @@ static uint32_t parse_batch(struct core *c, struct session *s, const char *data,
                             size_t *begun, size_t *at, enum resp_status *status)
 {
     struct resp_limits limits = limits_of(s);
-    uint32_t max = !s->restricted && !c->serving ? s->batch_max : 1;
+    uint32_t max = !s->one_at_a_time && !c->serving ? s->batch_max : 1;
     uint32_t n = 0;
     *status = RESP_MORE;
     while (*at < size && n < max) {
@@ -298,7 +340,7 @@ static uint32_t parse_batch(struct core *c, struct session *s, const char *data,
             continue;
         }
         n++;
-        if (c->batch[n - 1].command && ends_batch(&c->batch[n - 1]))
+        if (ends_batch(s, &c->batch[n - 1]))
             break;
     }
     return n;
@@ -404,12 +446,24 @@ bool session_next_request(struct core *c, struct session *s, struct request *r)
     return false;
 }
 
+static void end_for_query(struct core *c, struct session *s)
+{
+    struct buf line;
+    buf_init(&line);
+    client_describe(&line, s, c->wall_ms);
+    log_write(&server->log, LOG_WARNING,
+              "Closing client that reached max query buffer length: %.*s", (int)line.size,
+              line.data);
+    buf_deinit(&line);
+    c->stats.query_limit_closed++;
+    session_end(c, s, false);
+}
+
 static void limit_query(struct core *c, struct session *s)
 {
     size_t size = query_size(s) + transaction_memory(s);
     if (size > (uint64_t)server->config.client_query_buffer_limit) {
-        c->stats.query_limit_closed++;
-        session_end(c, s, false);
+        end_for_query(c, s);
     } else if (busy(s) && query_size(s) > QUERY_PAUSE_SIZE && !s->receiving_paused && !s->closing &&
                !s->blocked) {
         s->receiving_paused = true;
@@ -439,6 +493,14 @@ static void receive_again(struct core *c, struct session *s)
     ring_resume(c->ring, &s->conn);
 }
 
+/* True where what has come makes it a client that is evicted: then its request is not run. */
+static bool is_too_much(struct core *c, struct session *s)
+{
+    client_memory_note(c, s);
+    client_memory_limit(c, false);
+    return s->close_asked;
+}
+
 void session_received(struct core *c, struct session *s, const char *data, size_t size)
 {
     if (size == 0) {
@@ -448,11 +510,14 @@ void session_received(struct core *c, struct session *s, const char *data, size_
     }
     s->input_bytes += size;
     c->stats.input_bytes += size;
+    c->stats.reads++;
     s->last_active_ms = c->wall_ms;
     if (s->close_after_reply || s->close_asked || s->closing)
         return;
     if (busy(s) || query_size(s) || c->serving) {
         query_append(s, data, size);
+        if (__builtin_expect(server->client_memory_max != 0, 0) && is_too_much(c, s))
+            return;
         if (busy(s))
             s->more = true;
         else if (c->serving)
@@ -469,6 +534,8 @@ void session_received(struct core *c, struct session *s, const char *data, size_
     }
     if (s->more && !busy(s))
         core_resume(c, s);
+    if (__builtin_expect(server->client_memory_max != 0, 0))
+        session_touch(c, s); /* to be measured */
 }
 
 void session_feed(struct core *c, struct session *s, struct slice commands)
@@ -564,6 +631,34 @@ void session_release_held(struct core *c)
 
 /* Running. */
 
+#define NO_MULTI_TEXT "ERR Command not allowed inside a transaction"
+
+static bool is_listener(const struct session *s)
+{
+    return s->subscriptions && s->protocol == 2;
+}
+
+/* The first of several reasons, in Redis's order. */
+static const char *restriction_text(struct core *c, const struct session *s,
+                                    const struct command *row, const struct slice *argv,
+                                    uint32_t argc)
+{
+    enum { TEXT_SIZE = 256 };
+    if (acl_is_stranger(s) && !(row->flags & CMD_NO_AUTH))
+        return "NOAUTH Authentication required.";
+    if (s->transaction && (row->flags & CMD_NO_MULTI))
+        return NO_MULTI_TEXT;
+    const char *denied = acl_refusal(c, s, row, argv, argc);
+    if (denied)
+        return denied;
+    char *text = arena_alloc(&c->arena, TEXT_SIZE);
+    snprintf(text, TEXT_SIZE,
+             "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
+             "RESET are allowed in this context",
+             row->full_name);
+    return text;
+}
+
 const char *session_refusal(struct core *c, struct session *s, const struct command *row,
                             const struct slice *argv, uint32_t argc)
 {
@@ -578,44 +673,52 @@ const char *session_refusal(struct core *c, struct session *s, const struct comm
         text = arena_alloc(&c->arena, TEXT_SIZE);
         snprintf(text, TEXT_SIZE, "ERR wrong number of arguments for '%s' command",
                  row->full_name);
-    } else if (s->restricted && !session_still_admits(s, row)) {
-        if (!s->authenticated)
-            return "NOAUTH Authentication required.";
-        text = arena_alloc(&c->arena, TEXT_SIZE);
-        snprintf(text, TEXT_SIZE,
-                 "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
-                 "RESET are allowed in this context",
-                 row->full_name);
+    } else if (s->restricted && !session_still_admits(s, row, argv, argc)) {
+        return restriction_text(c, s, row, argv, argc);
     } else if (s->transaction && (row->flags & CMD_NO_MULTI)) {
-        return "ERR Command not allowed inside a transaction";
+        return NO_MULTI_TEXT;
     } else if (server->keyspace.options.loading && !session_admits_loading(s, row)) {
         return SESSION_LOADING_TEXT;
-    } else if (write_fault_any() && session_writes(s, row)) {
-        return write_fault_text();
+    } else if (write_fault_any()) {
+        return session_fault(s, row);
     }
     return text;
 }
 
-/* PING tells whoever watches over the server, as with Redis. */
-bool session_writes(const struct session *s, const struct command *row)
+/* Of a transaction, those of all its commands. */
+static uint32_t flags_of(const struct session *s, const struct command *row)
 {
-    if (s->replay)
-        return false;
-    if (row->run == transaction_run_exec && s->transaction) {
-        struct request r = {.session = (struct session *)s, .command = row};
-        return transaction_flags(&r) & CMD_WRITE;
-    }
-    return (row->flags & CMD_WRITE) || strcmp(row->name, "ping") == 0;
+    if (row->run != transaction_run_exec || !s->transaction)
+        return row->flags;
+    struct request r = {.session = (struct session *)s, .command = row};
+    return transaction_flags(&r);
 }
 
-static bool is_listener(const struct session *s)
+/* What would be queued takes memory, whatever it is. As in Redis, reading needs no look. */
+static bool takes_memory(const struct session *s, const struct command *row, uint32_t flags)
 {
-    return s->subscriptions && s->protocol == 2;
+    return (flags & CMD_DENYOOM) || (s->transaction && !transaction_acts_at_once(row));
+}
+
+const char *session_fault(const struct session *s, const struct command *row)
+{
+    if (s->replay)
+        return NULL;
+    uint32_t flags = flags_of(s, row);
+    bool looks = takes_memory(s, row, flags) || (flags & (CMD_WRITE | CMD_MAY_REPLICATE));
+    if (write_fault_is_memory() && looks && evict_admit(core_self()) &&
+        takes_memory(s, row, flags))
+        return EVICT_OOM_TEXT;
+    /* PING tells whoever watches over the server, as with Redis. */
+    if (write_fault_disk() && ((flags & CMD_WRITE) || strcmp(row->name, "ping") == 0))
+        return write_fault_text();
+    return NULL;
 }
 
 void session_restrict(struct session *s)
 {
-    s->restricted = !s->authenticated || is_listener(s);
+    s->one_at_a_time = acl_is_stranger(s) || is_listener(s);
+    s->restricted = s->one_at_a_time || acl_limits(s);
 }
 
 bool session_admits_loading(const struct session *s, const struct command *row)
@@ -624,10 +727,11 @@ bool session_admits_loading(const struct session *s, const struct command *row)
                          !(row->run == transaction_run_exec && transaction_needs_data(s)));
 }
 
-bool session_still_admits(const struct session *s, const struct command *row)
+bool session_still_admits(const struct session *s, const struct command *row,
+                          const struct slice *argv, uint32_t argc)
 {
-    return (s->authenticated || (row->flags & CMD_NO_AUTH)) &&
-           (!is_listener(s) || (row->flags & CMD_FOR_LISTENERS));
+    return (row->flags & CMD_NO_AUTH || !acl_is_stranger(s)) &&
+           (!is_listener(s) || (row->flags & CMD_FOR_LISTENERS)) && acl_permits(s, row, argv, argc);
 }
 
 /* Parks a command that asked to wait when it was run here. */
@@ -711,6 +815,9 @@ static void write_refusal(struct core *c, const struct request *r, const char *r
 {
     struct session *s = r->session;
     struct reply reply = {.out = out, .protocol = s->protocol};
+    if (strncmp(refusal, "NOPERM ", sizeof("NOPERM ") - 1) == 0)
+        acl_note_refusal(c, s, s->transaction ? ACL_MULTI : ACL_TOPLEVEL, r->command, r->argv,
+                         r->argc);
     if (r->command && r->command->run == transaction_run_exec) {
         transaction_refuse(s, refusal, &reply);
         transaction_discard(c, s);
@@ -741,7 +848,7 @@ static bool answer(struct core *c, struct request *r, struct shard *shard,
     if (__builtin_expect(s->tracking != NULL, 0))
         tracking_mark(s, r, 1);
     const char *refusal = r->refusal;
-    if (__builtin_expect(!refusal && !session_admits(s, r->command, r->argc), 0))
+    if (__builtin_expect(!refusal && !session_admits(s, r->command, r->argv, r->argc), 0))
         refusal = session_refusal(c, s, r->command, r->argv, r->argc);
     if (__builtin_expect(!refusal, 1))
         replied = run(c, r, shard, shards, out);

@@ -34,13 +34,24 @@ struct output_chunk {
     uint64_t must;                /* the commit that it must wait for */
 };
 
+/* What it takes, and its place among others of its size: see client_memory.h. */
+struct session_memory_place {
+    size_t size;
+    struct session *next, *previous;
+    uint8_t class;
+    bool listed;
+};
+
+struct acl_user;
 struct subscriptions;
 struct tracking;
 struct transaction;
 
 struct session {
     struct conn conn; /* first */
+    struct session_tls *tls; /* NULL: none. See session_tls.h */
     uint64_t id;
+    enum listener_kind kind; /* how it came in */
     uint32_t home;
     uint32_t db;
     unsigned protocol;
@@ -77,7 +88,8 @@ struct session {
     struct output_chunk *held, *held_last; /* pushes that wait for the replies before them */
     bool holds_pushes;                    /* see pubsub_settle */
     bool pushed;                          /* a command has pushed while replies are off */
-    int64_t soft_limit_since_ms;
+    int64_t soft_limit_since_us; /* monotonic; 0: its output is within the soft limit */
+    struct session_memory_place memory;
     uint64_t must;                        /* the commit that all of it must wait for */
     struct session *next_gated;           /* core->journal.gated: output waits for that */
     bool in_gated;
@@ -86,6 +98,7 @@ struct session {
     struct transaction *transaction; /* MULTI; NULL: none */
     uint64_t watch_token;            /* 0: nothing is watched */
     struct core_mask watching;       /* shards with watches of it */
+    size_t watch_memory;             /* about what those take there */
 
     /* Pub/Sub and caching: see pubsub.h, tracking.h. */
     struct subscriptions *subscriptions; /* NULL: none */
@@ -93,7 +106,10 @@ struct session {
 
     /* State. */
     bool restricted;      /* only some commands may be used: see session_restrict */
-    bool authenticated;
+    bool one_at_a_time;   /* ... as the one before has left it: a pipeline is parsed so */
+    bool authenticated;   /* as AUTH left it: see acl_is_stranger */
+    bool was_authenticated; /* at some time: what it has not read may be what it was entitled to */
+    const struct acl_user *user; /* acl.h; NULL: a replay, which may do everything */
     bool closing;         /* ring_close was called */
     bool close_after_reply;
     bool close_asked;     /* killed: close at the next chance */
@@ -102,9 +118,11 @@ struct session {
     bool replay;          /* without a connection: runs an append-only file, see persist/load.h */
     bool no_evict, no_touch;
     enum session_reply reply_mode;
-    uint32_t reply_skip_left;
     const struct command *last_command;
     struct slice name, lib_name, lib_version; /* owned */
+    char *peer;           /* "address:port"; owned, constant: any core that runs something of the
+                           * session may read it. NULL: a replay */
+    bool monitors;        /* MONITOR: see monitor.h */
     int64_t created_ms, last_active_ms;
     uint64_t commands, input_bytes, output_bytes;
 };
@@ -198,29 +216,32 @@ char *session_unknown_text(struct core *c, const struct slice *argv, uint32_t ar
 char *session_subcommand_text(struct core *c, const struct command *row,
                               const struct slice *argv, uint32_t argc);
 
-/* Settles `restricted` after a change of what it depends on: not authenticated; or subscribed to
- * something, which leaves a RESP2 client few commands. */
+/* Settles `restricted` after a change of what it depends on: not authenticated; subscribed to
+ * something, which leaves a RESP2 client few commands; or of a user with limits. */
 void session_restrict(struct session *s);
 /* Where the session is restricted. */
-bool session_still_admits(const struct session *s, const struct command *row);
+bool session_still_admits(const struct session *s, const struct command *row,
+                          const struct slice *argv, uint32_t argc);
 /* Where a load is under way. */
 bool session_admits_loading(const struct session *s, const struct command *row);
 #define SESSION_LOADING_TEXT "LOADING Redis is loading the dataset in memory"
 /* True where a command may run now: the usual case. */
-/* Refused while the server cannot write to disk. */
-bool session_writes(const struct session *s, const struct command *row);
-static inline bool session_admits(const struct session *s, const struct command *row, uint32_t argc)
+/* Why it is refused while the server cannot write to disk, or memory is over the limit, which this
+ * first tries to mend; NULL: it is not. */
+const char *session_fault(const struct session *s, const struct command *row);
+static inline bool session_admits(const struct session *s, const struct command *row,
+                                  const struct slice *argv, uint32_t argc)
 {
     return row && row->run &&
            (__builtin_expect(!server->keyspace.options.loading, 1) ||
             session_admits_loading(s, row)) &&
            (row->arity > 0 ? argc == (uint32_t)row->arity : argc >= (uint32_t)-row->arity) &&
-           (__builtin_expect(!s->restricted, 1) || session_still_admits(s, row)) &&
+           (__builtin_expect(!s->restricted, 1) || session_still_admits(s, row, argv, argc)) &&
            !((row->flags & CMD_NO_MULTI) && s->transaction) &&
-           !(write_fault_any() && session_writes(s, row));
+           !(write_fault_any() && session_fault(s, row));
 }
-/* Why a command may not run now, as an error's text; NULL where it may. For `row` NULL (unknown)
- * and for wrong arity too. The text stays good until the next call (it may be in the core's arena).
- * */
+/* Why a command may not run now, as an error's text; NULL where it may: faults come and go. For
+ * `row` NULL (unknown) and for wrong arity too. The text stays good until the next call (it may be
+ * in the core's arena). */
 const char *session_refusal(struct core *c, struct session *s, const struct command *row,
                             const struct slice *argv, uint32_t argc);

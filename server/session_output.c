@@ -3,20 +3,29 @@
 #include <stdio.h>
 
 #include "proto/mem.h"
+#include "server/acl.h"
 #include "server/blocked.h"
+#include "server/monitor.h"
 #include "server/persist/journal.h"
 #include "server/persist/load.h"
+#include "server/client_memory.h"
+#include "server/cmd/client.h"
 #include "server/pubsub.h"
 #include "server/server.h"
 #include "server/session.h"
+#include "server/session_tls.h"
+#include "server/tracking.h"
 #include "server/transaction.h"
 
 /* A buffer of this size is put aside and the next begun. */
 #define CHUNK_SIZE ((size_t)64 * 1024)
+#define UNAUTHENTICATED_OUTPUT_MAX CHUNK_SIZE
 /* So many bytes of replies do not wait for more. */
 #define GATHER_SIZE_MAX ((size_t)8 * 1024)
 /* A message of others is copied up to this size where there is other output it can leave with. */
 #define PUSH_COPY_MAX 4096
+/* So many bytes are sealed at a time: what waits behind that is sealed when they were sent. */
+#define SEAL_SIZE_MAX ((size_t)64 * 1024)
 
 static struct buf take_buffer(struct core *c)
 {
@@ -31,11 +40,13 @@ static struct buf take_buffer(struct core *c)
 static void give_buffer(struct core *c, struct buf *b)
 {
     bool usual = b->data && b->cap >= CORE_OUTPUT_SIZE && b->cap <= 2 * CORE_OUTPUT_SIZE;
+    c->stats.replies_grown += b->cap > 2 * CORE_OUTPUT_SIZE && !b->borrowed;
     if (usual && c->pool_count < CORE_POOL_SIZE) {
         b->size = 0;
         c->pool[c->pool_count++] = *b;
         buf_init(b);
     } else {
+        c->dropped_bytes += b->cap;
         buf_deinit(b);
     }
 }
@@ -90,10 +101,55 @@ static void absorb_pending(struct session *s)
     session_release_shared(m);
 }
 
+static const struct config_output_limit *limit_of(const struct session *s)
+{
+    return &server->config.output_limits[s->subscriptions ? 2 : 0];
+}
+
+static void end_for_output(struct core *c, struct session *s)
+{
+    if (s->close_asked)
+        return;
+    struct buf line;
+    buf_init(&line);
+    client_describe(&line, s, c->wall_ms);
+    log_write(&server->log, LOG_WARNING,
+              "Client %.*s scheduled to be closed ASAP for overcoming of output buffer limits.",
+              (int)line.size, line.data);
+    buf_deinit(&line);
+    c->stats.output_limit_closed++;
+    session_end(c, s, false);
+}
+
+/* Whoever has not said the password, and does not take the errors that it earns. */
+static bool is_strangers_excess(const struct session *s)
+{
+    return s->restricted && !s->was_authenticated && acl_is_stranger(s) &&
+           session_output_size(s) > UNAUTHENTICATED_OUTPUT_MAX;
+}
+
+/* Above the hard limit, or with one reply that is longer than any may be: that was not written to
+ * its end (call_reply_is_vain), also for a subscriber, whose own limit may be higher. */
+static bool is_over(const struct session *s)
+{
+    uint64_t hard = limit_of(s)->hard, most = server->keyspace.options.reply_size_max;
+    return (hard && session_output_size(s) > hard) || (most && s->out.size > most) ||
+           is_strangers_excess(s);
+}
+
+/* Within a run of commands, where much has been written: the flush may be far. */
+static void limit_output_early(struct core *c, struct session *s)
+{
+    if (is_over(s) && !s->replay)
+        end_for_output(c, s);
+}
+
 struct buf *session_reply_begin(struct core *c, struct session *s, size_t *mark)
 {
-    if (s->out.size >= CHUNK_SIZE)
+    if (s->out.size >= CHUNK_SIZE) {
+        limit_output_early(c, s);
         put_chunk_aside(s);
+    }
     if (!s->out.data) {
         s->out = take_buffer(c);
         absorb_pending(s);
@@ -138,28 +194,32 @@ void session_end(struct core *c, struct session *s, bool after_reply)
 
 size_t session_output_size(const struct session *s)
 {
-    return s->sending.size + s->chunk_bytes + s->out.size;
+    size_t sealed = s->tls ? session_tls_output(s->tls) : 0;
+    return s->sending.size + s->chunk_bytes + s->out.size + sealed;
 }
 
 size_t session_memory(const struct session *s)
 {
     return sizeof(*s) + s->query.cap + s->retired.cap + s->out.cap + s->sending.cap +
            s->chunk_bytes + resp_memory(&s->parser) + s->name.size + s->lib_name.size +
-           s->lib_version.size + pubsub_memory(s) + transaction_memory(s);
+           s->lib_version.size + pubsub_memory(s) + transaction_memory(s) + tracking_memory(s) +
+           s->watch_memory + (s->tls ? session_tls_memory(s->tls) : 0);
 }
 
 /* Counts the sessions above their soft limit: cron looks after them while there are any. */
-static void note_soft(struct core *c, struct session *s, int64_t since_ms)
+static void note_soft(struct core *c, struct session *s, int64_t since_us)
 {
-    c->over_soft_limit += (since_ms != 0) - (s->soft_limit_since_ms != 0);
-    s->soft_limit_since_ms = since_ms;
+    c->over_soft_limit += (since_us != 0) - (s->soft_limit_since_us != 0);
+    s->soft_limit_since_us = since_us;
 }
 
-static void drop_chunks(struct output_chunk **first, struct output_chunk **last)
+static void drop_chunks(struct core *c, struct output_chunk **first, struct output_chunk **last)
 {
     while (*first) {
         struct output_chunk *chunk = *first;
         *first = chunk->next;
+        if (!chunk->shared)
+            c->dropped_bytes += chunk->buf.cap;
         buf_deinit(&chunk->buf);
         if (chunk->shared)
             session_release_shared(chunk->shared);
@@ -168,26 +228,33 @@ static void drop_chunks(struct output_chunk **first, struct output_chunk **last)
     *last = NULL;
 }
 
+/* Lets go of a piece of output that was sent, or sealed. */
+static void end_piece(struct core *c, struct buf *piece, struct output_shared **shared)
+{
+    if (*shared) {
+        session_release_shared(*shared);
+        *shared = NULL;
+        buf_init(piece);
+    } else {
+        give_buffer(c, piece);
+    }
+}
+
 static void end_sending(struct core *c, struct session *s)
 {
-    if (s->sending_shared) {
-        session_release_shared(s->sending_shared);
-        s->sending_shared = NULL;
-        buf_init(&s->sending);
-    } else {
-        give_buffer(c, &s->sending);
-    }
+    end_piece(c, &s->sending, &s->sending_shared);
 }
 
 void session_drop_output(struct core *c, struct session *s)
 {
     note_soft(c, s, 0);
-    drop_chunks(&s->chunks, &s->chunks_last);
-    drop_chunks(&s->held, &s->held_last);
+    drop_chunks(c, &s->chunks, &s->chunks_last);
+    drop_chunks(c, &s->held, &s->held_last);
     if (s->pending)
         session_release_shared(s->pending);
     s->pending = NULL;
     s->chunk_bytes = 0;
+    c->dropped_bytes += s->out.cap;
     buf_deinit(&s->out);
     end_sending(c, s);
 }
@@ -265,39 +332,81 @@ void session_push(struct core *c, struct session *s, struct output_shared *m)
 
 /* --- Sending --- */
 
+/* Takes the next piece of output; false where there is none, or it must wait. */
+static bool take_piece(struct core *c, struct session *s, struct buf *piece,
+                       struct output_shared **shared)
+{
+    if (s->chunks) {
+        struct output_chunk *chunk = s->chunks;
+        if (journal_holds(c, chunk->must))
+            return false;
+        s->chunks = chunk->next;
+        if (!s->chunks)
+            s->chunks_last = NULL;
+        s->chunk_bytes -= chunk->buf.size;
+        *piece = chunk->buf;
+        *shared = chunk->shared;
+        mem_free(chunk);
+    } else if (journal_holds(c, s->must)) {
+        return false;
+    } else if (s->pending) {
+        s->chunk_bytes -= s->pending->size;
+        *piece = borrow_shared(s->pending);
+        *shared = s->pending;
+        s->pending = NULL;
+    } else if (s->out.size) {
+        *piece = s->out;
+        buf_init(&s->out);
+    } else {
+        if (s->out.data)
+            give_buffer(c, &s->out);
+        return false;
+    }
+    c->stats.output_bytes += piece->size;
+    s->output_bytes += piece->size;
+    return true;
+}
+
+/* Seals output for a peer of TLS, as much as shall leave together, behind what TLS itself has to
+ * say; `sending` is then ciphertext. False where there is none. */
+static bool seal_next(struct core *c, struct session *s)
+{
+    struct session_tls *t = s->tls;
+    if (t->away)
+        return false;
+    struct buf *out = &t->conn->out;
+    while (session_tls_open(t) && out->size < SEAL_SIZE_MAX) {
+        if (!t->plain.size && !take_piece(c, s, &t->plain, &t->plain_shared))
+            break;
+        if (!out->data)
+            *out = take_buffer(c);
+        size_t left = t->plain.size - t->plain_at;
+        size_t size = left < SEAL_SIZE_MAX ? left : SEAL_SIZE_MAX;
+        tls_write(t->conn, t->plain.data + t->plain_at, size);
+        t->plain_at += size;
+        if (size < left)
+            continue;
+        end_piece(c, &t->plain, &t->plain_shared);
+        t->plain_at = 0;
+    }
+    if (!out->size)
+        return false;
+    s->sending = *out;
+    buf_init(out);
+    return true;
+}
+
 /* Hands the next buffer to the ring, where none is with it. */
 static void send_next(struct core *c, struct session *s)
 {
     if (ring_sending(&s->conn) || s->closing)
         return;
-    if (s->chunks) {
-        struct output_chunk *chunk = s->chunks;
-        if (journal_holds(c, chunk->must))
-            return;
-        s->chunks = chunk->next;
-        if (!s->chunks)
-            s->chunks_last = NULL;
-        s->chunk_bytes -= chunk->buf.size;
-        s->sending = chunk->buf;
-        s->sending_shared = chunk->shared;
-        mem_free(chunk);
-    } else if (journal_holds(c, s->must)) {
+    bool any = __builtin_expect(s->tls != NULL, 0)
+                   ? seal_next(c, s)
+                   : take_piece(c, s, &s->sending, &s->sending_shared);
+    if (!any)
         return;
-    } else if (s->pending) {
-        s->chunk_bytes -= s->pending->size;
-        s->sending = borrow_shared(s->pending);
-        s->sending_shared = s->pending;
-        s->pending = NULL;
-    } else if (s->out.size) {
-        s->sending = s->out;
-        buf_init(&s->out);
-    } else {
-        if (s->out.data)
-            give_buffer(c, &s->out);
-        return;
-    }
-    c->stats.output_bytes += s->sending.size;
-    s->output_bytes += s->sending.size;
+    c->stats.writes++;
     ring_send(c->ring, &s->conn, s->sending.data, s->sending.size);
 }
 
@@ -315,6 +424,7 @@ static void note_sent_for(struct core *c, struct session *s, size_t sent)
 {
     struct output_shared *m = s->pending;
     c->stats.output_bytes += sent;
+    c->stats.writes++;
     s->output_bytes += sent;
     if (!m) {
         buf_consume(&s->out, sent);
@@ -329,10 +439,30 @@ static void note_sent_for(struct core *c, struct session *s, size_t sent)
         give_buffer(c, &s->out);
 }
 
+/* Sealing has its order from the conn: what the socket does not take stays there, sealed. */
+static bool send_sealed_for(struct core *c, struct session *s)
+{
+    if (!session_tls_open(s->tls))
+        return false;
+    while (seal_next(c, s)) {
+        size_t sent = ring_send_now(&s->conn, s->sending.data, s->sending.size);
+        buf_consume(&s->sending, sent);
+        if (s->sending.size) {
+            s->tls->conn->out = s->sending;
+            buf_init(&s->sending);
+            return false;
+        }
+        end_sending(c, s);
+    }
+    return true;
+}
+
 static bool send_for(struct core *c, struct session *s)
 {
     if (!may_send_for(s) || journal_holds(c, s->must))
         return false;
+    if (__builtin_expect(s->tls != NULL, 0))
+        return send_sealed_for(c, s);
     struct slice all = s->pending ? (struct slice){s->pending->bytes, s->pending->size}
                                   : buf_slice(&s->out);
     if (all.size) {
@@ -366,23 +496,28 @@ void session_sent(struct core *c, struct session *s, int error)
         session_touch(c, s);
 }
 
-/* client-output-buffer-limit, normal or pubsub. */
+/* client-output-buffer-limit, normal or pubsub. The core's time is that at which the iteration
+ * began: as the beginning of the soft limit's time it would be early, as its end it is not. */
 static void limit_output(struct core *c, struct session *s)
 {
-    const struct config_output_limit *limit =
-        &server->config.output_limits[s->subscriptions ? 2 : 0];
+    const struct config_output_limit *limit = limit_of(s);
     size_t size = session_output_size(s);
-    bool over = limit->hard && size > limit->hard;
+    bool over = is_over(s);
     if (!limit->soft || size <= limit->soft)
         note_soft(c, s, 0);
-    else if (!s->soft_limit_since_ms)
-        note_soft(c, s, c->wall_ms);
-    else if (c->wall_ms - s->soft_limit_since_ms > (int64_t)limit->soft_s * 1000)
+    else if (!s->soft_limit_since_us)
+        note_soft(c, s, core_clock_us());
+    else if (c->now_us - s->soft_limit_since_us > (int64_t)limit->soft_s * 1000000)
         over = true;
-    if (!over || s->close_asked)
-        return;
-    c->stats.output_limit_closed++;
-    s->close_asked = true;
+    if (over)
+        end_for_output(c, s);
+}
+
+/* See stops_listening in cron.c: whoever asked for the stop is closed with all others. */
+static bool may_close(void)
+{
+    return !atomic_load_explicit(&server->shutdown_asked, memory_order_relaxed) ||
+           atomic_load_explicit(&server->deaf, memory_order_relaxed);
 }
 
 static void close_where_due(struct core *c, struct session *s)
@@ -393,7 +528,12 @@ static void close_where_due(struct core *c, struct session *s)
     bool owes = session_output_size(s) != 0 || ring_sending(&s->conn);
     if (s->closing || !(s->close_asked || (s->close_after_reply && idle && !owes)))
         return;
+    if (!may_close())
+        return;
     pubsub_leave(c, s);
+    if (s->tls)
+        session_tls_end(s);
+    monitor_leave(c, s);
     s->closing = true;
     ring_close(c->ring, &s->conn);
 }
@@ -444,6 +584,8 @@ void session_flush(struct core *c, struct session *s)
         send_next(c, s);
     }
     close_where_due(c, s);
+    if (__builtin_expect(server->client_memory_max != 0, 0))
+        client_memory_note(c, s);
     if (s->closed && !s->bundle && !s->queued)
         session_closed(c, s);
 }

@@ -21,6 +21,8 @@
 #define DELIVER_MAX 4
 /* Rounds of walking several shards' logs to one place. */
 #define WALK_TRIES 4
+/* When a core that has nothing to do is to look after keys that it was left with. */
+#define HASTEN_US 100000
 
 /* Walks the log for a borrowed shard. Stops before what only the owner may do: what stands still,
  * and what is long enough to be worth waking it. */
@@ -46,12 +48,25 @@ static struct shard *borrow(struct core *c, uint32_t sleeper)
     if (!owner_borrow(&other->owner))
         return NULL;
     struct shard *s = &other->shard;
-    if (s->now_ms < c->wall_ms)
-        s->now_ms = c->wall_ms;
+    core_agree_on_time(c, s);
     if (walk_for(c, s))
         return s;
     owner_return(&other->owner);
     return NULL;
+}
+
+/* Gives the shard back. A core with nothing that expires comes round once a second: the first keys
+ * of `db` that do make it come sooner, once, since from then on it does so by itself. */
+static void give_back(struct core *c, struct core *other, uint32_t db)
+{
+    const struct db *d = &other->shard.dbs[db];
+    bool sooner = other->next_cron_us > c->now_us + HASTEN_US &&
+                  (d->expiring_count || d->field_expiring_count);
+    if (sooner)
+        other->next_cron_us = c->now_us + HASTEN_US;
+    owner_return(&other->owner);
+    if (sooner)
+        core_wake(c, other->index);
 }
 
 bool stand_in_walk(struct core *c, uint32_t sleeper)
@@ -93,18 +108,18 @@ struct held {
     struct core_mask mask;
 };
 
-static void return_all(struct core *c, const struct core_mask *mask)
+static void return_all(struct core *c, const struct core_mask *mask, uint32_t db)
 {
     for (uint32_t i = 0; i < server->core_count; i++) {
         if (i == c->index || !core_mask_has(mask, i))
             continue;
         assert(!journal_has_open(&server->cores[i]->shard));
-        owner_return(&server->cores[i]->owner);
+        give_back(c, server->cores[i], db);
     }
 }
 
 /* Borrows every shard of the mask but our own: all of them, or none. */
-static bool hold_all(struct core *c, const struct core_mask *mask, struct held *h)
+static bool hold_all(struct core *c, const struct core_mask *mask, uint32_t db, struct held *h)
 {
     h->mask = (struct core_mask){0};
     for (uint32_t i = 0; i < server->core_count; i++) {
@@ -113,14 +128,13 @@ static bool hold_all(struct core *c, const struct core_mask *mask, struct held *
             continue;
         struct core *other = server->cores[i];
         if (i != c->index && !owner_borrow(&other->owner)) {
-            return_all(c, &h->mask);
+            return_all(c, &h->mask, db);
             return false;
         }
         core_mask_add(&h->mask, i);
         h->shards[i] = &other->shard;
-        if (other->shard.now_ms < c->wall_ms)
-            other->shard.now_ms = c->wall_ms;
     }
+    core_agree_on_times(c, h->shards);
     return true;
 }
 
@@ -182,7 +196,7 @@ uint32_t stand_in_run(struct core *c, struct session *s, struct request *request
                   const struct core_mask *mask)
 {
     struct held h;
-    if (!may_stand_in(requests, count) || !hold_all(c, mask, &h))
+    if (!may_stand_in(requests, count) || !hold_all(c, mask, s->db, &h))
         return 0;
     bool here = walk_together(c, &h);
     c->repeat_published = false;
@@ -198,7 +212,7 @@ uint32_t stand_in_run(struct core *c, struct session *s, struct request *request
         session_answer(c, &requests[i], shard_of(&h, &requests[i]), h.shards);
     }
     effects_settle(c);
-    return_all(c, &h.mask);
+    return_all(c, &h.mask, s->db);
     return i;
 }
 
@@ -218,15 +232,17 @@ static struct bundle *in_order_sent(struct bundle *newest)
 
 static void run_outgoing(struct core *c, struct shard *s, struct bundle *b)
 {
+    uint32_t db = 0;
     c->stats.borrows++;
     while (b) {
         struct bundle *next = b->next;
+        db = b->db;
         bundle_run_hop(c, s, b);
         b = next;
     }
     effects_settle(c);
     assert(!journal_has_open(s));
-    owner_return(&server->cores[s->index]->owner);
+    give_back(c, server->cores[s->index], db);
 }
 
 static bool all_borrowable(const struct bundle *b)

@@ -84,6 +84,19 @@ static char *copy_lower(const char *text)
     return copy;
 }
 
+/* Lower case, but for what Redis calls by what it means. */
+static char *name_token(const char *token)
+{
+    static const char *const names[][2] = {
+        {"=", "equal"}, {"~", "approximately"}, {"*", "auto-id"}, {"$", "new-id"},
+        {"CH", "change"}, {"INCR", "increment"}, {"ALPHA", "sorting"},
+    };
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(names[i][0], token) == 0)
+            return copy_text(names[i][1], strlen(names[i][1]));
+    return copy_lower(token);
+}
+
 /* Redis's names for the choices and blocks that many commands have, by what comes first in them. */
 static const char *known_group(enum syntax_type type, const char *first)
 {
@@ -97,9 +110,21 @@ static const char *known_group(enum syntax_type type, const char *first)
         {SYNTAX_ONEOF, "asc", "order"},        {SYNTAX_ONEOF, "maxlen", "strategy"},
         {SYNTAX_ONEOF, "and", "operation"},    {SYNTAX_ONEOF, "get", "operation"},
         {SYNTAX_ONEOF, "on", "enabled"},       {SYNTAX_ONEOF, "left", "where"},
-        {SYNTAX_ONEOF, "=", "operator"},       {SYNTAX_BLOCK, "start", "range"},
+        {SYNTAX_ONEOF, "equal", "operator"},       {SYNTAX_BLOCK, "start", "range"},
         {SYNTAX_BLOCK, "key", "data"},         {SYNTAX_BLOCK, "field", "data"},
-        {SYNTAX_BLOCK, "score", "data"},
+        {SYNTAX_BLOCK, "score", "data"},       {SYNTAX_ONEOF, "min", "where"},
+        {SYNTAX_ONEOF, "before", "where"},     {SYNTAX_ONEOF, "byscore", "sortby"},
+        {SYNTAX_ONEOF, "count", "operation"},  {SYNTAX_ONEOF, "yes", "mode"},
+        {SYNTAX_ONEOF, "write", "mode"},       {SYNTAX_ONEOF, "flush", "policy"},
+        {SYNTAX_ONEOF, "force", "options"},    {SYNTAX_ONEOF, "hard", "reset-type"},
+        {SYNTAX_ONEOF, "nosave", "save-selector"},
+        {SYNTAX_ONEOF, "timeout", "unblock-type"},
+        {SYNTAX_ONEOF, "member", "from"},      {SYNTAX_ONEOF, "byradius", "by"},
+        {SYNTAX_ONEOF, "auto-id", "id-selector"}, {SYNTAX_ONEOF, "id", "id-selector"},
+        {SYNTAX_ONEOF, "ip:port", "filter"},   {SYNTAX_BLOCK, "parameter", "data"},
+        {SYNTAX_BLOCK, "longitude", "data"},   {SYNTAX_BLOCK, "start-slot", "range"},
+        {SYNTAX_BLOCK, "protover", "arguments"}, {SYNTAX_BLOCK, "strategy", "trim"},
+        {SYNTAX_BLOCK, "min-idle-time", "filters"},
     };
     for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
         if (groups[i].type == type && strcmp(groups[i].first, first) == 0)
@@ -150,14 +175,22 @@ static bool is_one_of(const char *word, const char *const *words)
 }
 
 /* Redis types some words by the command: what a bitmap calls a value is a bit, a stream's start
- * is an id, only blocking commands and INCRBYFLOAT take fractions. */
+ * is an id, ZRANGE's a score too, only blocking commands and INCRBYFLOAT take fractions. */
 static bool type_by_command(const struct command *row, const char *word, enum syntax_type *type)
 {
     static const char *const edges[] = {"start", "end", "stop", NULL};
+    static const char *const bounds[] = {"min", "max", NULL};
     if (strcmp(word, "value") == 0 && strcmp(row->group, "bitmap") == 0)
         *type = SYNTAX_INTEGER;
     else if (is_one_of(word, edges) && strcmp(row->group, "stream") == 0)
         *type = SYNTAX_STRING;
+    else if (is_one_of(word, edges) && strcmp(row->name, "zrange") == 0)
+        *type = SYNTAX_STRING;
+    else if (is_one_of(word, bounds) && (ends_with(row->name, "byscore") ||
+                                         strcmp(row->name, "zcount") == 0))
+        *type = SYNTAX_DOUBLE;
+    else if (strcmp(word, "min-idle-time") == 0 && strcmp(row->name, "xpending") == 0)
+        *type = SYNTAX_INTEGER;
     else if (strcmp(word, "timeout") == 0 && row->flags & CMD_BLOCKING)
         *type = SYNTAX_DOUBLE;
     else if (strcmp(word, "increment") == 0 && ends_with(row->name, "float"))
@@ -174,11 +207,12 @@ static enum syntax_type type_of(const struct parser *p, const char *word)
         "src", "dst", NULL,
     };
     static const char *const integers[] = {
-        "bit", "client-id", "count", "cursor", "db", "decrement", "destination-db", "end",
+        "bit", "bits", "client-id", "cluster-bus-port", "config-epoch", "count", "cursor", "db",
+        "decrement", "destination-db", "end", "end-slot", "entries-added", "entries-read",
         "frequency", "increment", "index", "index1", "index2", "len", "limit", "milliseconds",
         "min-match-len", "ms", "num-matches", "numkeys", "numlocal", "numreplicas", "offset",
-        "port", "protover", "rank", "seconds", "slot", "start", "stop", "timeout", "ttl",
-        "version", "weight", "entries-added", "entries-read", NULL,
+        "port", "protover", "rank", "seconds", "slot", "start", "start-slot", "stop", "timeout",
+        "ttl", "version", "weight", NULL,
     };
     static const char *const doubles[] = {
         "height", "latitude", "longitude", "radius", "score", "width", NULL,
@@ -188,7 +222,7 @@ static enum syntax_type type_of(const struct parser *p, const char *word)
         return type;
     if (p->spec_count && is_one_of(word, keys))
         return SYNTAX_KEY;
-    if (ends_with(word, "pattern"))
+    if (ends_with(word, "pattern") && strcmp(word, "library-name-pattern") != 0)
         return SYNTAX_PATTERN;
     if (strncmp(word, "unix-time", 9) == 0)
         return SYNTAX_UNIX_TIME;
@@ -363,7 +397,7 @@ static void parse_word(struct parser *p, struct sequence *s)
     bool token = is_token(start, p->at);
     if (token) {
         arg.token = arg.name;
-        arg.name = copy_lower(arg.token);
+        arg.name = name_token(arg.token);
     }
     arg.type = token ? SYNTAX_PURE_TOKEN : type_of(p, arg.name);
     s->items[s->count++] = (struct item){start, p->at, token, arg};

@@ -266,3 +266,14 @@ void tracking_append_flags(struct buf *to, const struct session *s)
     if (t->bcast)
         buf_append_text(to, "B");
 }
+
+size_t tracking_memory(const struct session *s)
+{
+    const struct tracking *t = s->tracking;
+    if (!t)
+        return 0;
+    size_t size = sizeof(*t) + t->held.cap;
+    for (uint32_t i = 0; i < t->prefix_count; i++)
+        size += sizeof(*t->prefixes) + t->prefixes[i].size;
+    return size;
+}

@@ -48,6 +48,9 @@ void tracking_stop(struct session *s);
 /* A session is over, or reset. On its core. */
 void tracking_leave(struct core *c, struct session *s);
 
+/* What it takes for that. */
+size_t tracking_memory(const struct session *s);
+
 /* Whether a request's reads are tracked. */
 enum tracking_mark { TRACKING_UNDECIDED, TRACKING_NOT, TRACKING_READS };
 

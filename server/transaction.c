@@ -6,6 +6,7 @@
 #include <assert.h>
 
 #include "proto/mem.h"
+#include "server/acl.h"
 #include "server/broken.h"
 #include "server/bundle.h"
 #include "server/execute.h"
@@ -164,8 +165,7 @@ static void answer(struct core *c, struct session *s, const char *text)
     s->commands++;
 }
 
-/* Those that are not queued: MULTI, EXEC, DISCARD, WATCH; QUIT and RESET. UNWATCH is. */
-static bool acts_at_once(const struct command *row)
+bool transaction_acts_at_once(const struct command *row)
 {
     if (row->acl & ACL_TRANSACTION)
         return strcmp(row->name, "unwatch") != 0;
@@ -173,31 +173,44 @@ static bool acts_at_once(const struct command *row)
            (strcmp(row->full_name, "quit") == 0 || strcmp(row->full_name, "reset") == 0);
 }
 
+/* MULTI, and an EXEC whose commands went their ways apart. */
+static void count(struct core *c, struct session *s, const struct command *command,
+                  const struct slice *argv, uint32_t argc)
+{
+    struct call call = {.db = s->db};
+    execute_prepare(c, &call, NULL, command, argv, argc);
+    call.session = s;
+    call.client = s->id;
+    execute_count_inner(c, &call);
+}
+
 static enum transaction_step begin(struct core *c, struct session *s, const struct request *r,
                                    uint32_t before)
 {
     if (before > 0)
         return TRANSACTION_LATER; /* an UNSUBSCRIBE before it may decide whether it is admitted */
-    if (!session_admits(s, r->command, r->argc))
+    if (!session_admits(s, r->command, r->argv, r->argc))
         return TRANSACTION_ROUTE;
     open(s);
     s->last_command = r->command;
     answer(c, s, "OK");
-    execute_count_inner(c, r->command);
+    count(c, s, r->command, r->argv, r->argc);
     return TRANSACTION_TAKEN;
 }
 
-enum transaction_step transaction_take(struct core *c, struct session *s, const struct request *r,
+enum transaction_step transaction_take(struct core *c, struct session *s, struct request *r,
                                        uint32_t before)
 {
     struct transaction *t = s->transaction;
     if (!t)
         return begin(c, s, r, before);
-    if (__builtin_expect(!session_admits(s, r->command, r->argc), 0)) {
+    if (__builtin_expect(!session_admits(s, r->command, r->argv, r->argc), 0))
+        r->refusal = session_refusal(c, s, r->command, r->argv, r->argc);
+    if (__builtin_expect(r->refusal != NULL, 0)) {
         transaction_spoil(s);
         return TRANSACTION_ROUTE;
     }
-    if (acts_at_once(r->command))
+    if (transaction_acts_at_once(r->command))
         return TRANSACTION_ROUTE;
     if (!t->dirty)
         enqueue(t, r);
@@ -306,7 +319,9 @@ bool transaction_dispatch(struct core *c, const struct request *r, const struct 
     for (const struct queued *q = t->first; q; q = q->next) {
         struct core_mask many;
         requests[n] = request_of(s, q);
-        route_classify(c, s, &requests[n++], &many);
+        route_classify(c, s, &requests[n], &many);
+        if (requests[n++].refusal)
+            return false; /* permitted no more: its error goes among the others' replies */
     }
     struct bundle *b =
         bundle_create(c, s, BUNDLE_SPLIT, mask, requests, n, BUNDLE_SOURCE_KEPT, false);
@@ -401,7 +416,9 @@ static void run_each(struct inner *in, struct reply *reply, const struct transac
         if (i++ % PREFETCH_DEPTH == 0)
             prefetch(in->outer, in->db, q);
         mark = reply->out->size;
-        if (!inner_run(in, q->command, q->argv, q->argc, reply))
+        if (!acl_refuses_queued(in->core, in->outer->session, q->command, q->argv, q->argc,
+                                reply) &&
+            !inner_run(in, q->command, q->argv, q->argc, reply))
             return;
         if (t->needs_home) {
             in->session->db = in->db;
@@ -448,6 +465,8 @@ void transaction_run_exec(struct call *call)
         reply_error(&call->reply, "ERR EXEC without MULTI");
         return;
     }
+    if (is_home(s))
+        s->last_command = call->command; /* what is queued may look at it */
     if (t->dirty) {
         t->refused = true;
         transaction_settle(core_self(), s);
@@ -485,13 +504,15 @@ void transaction_settle(struct core *c, struct session *s)
     }
     s->db = t->db;
     s->watch_token = 0;
+    s->watch_memory = 0;
     s->watching = (struct core_mask){0};
     close(s);
 }
 
 void transaction_settle_split(struct core *c, struct session *s)
 {
-    execute_count_inner(c, registry_find(server->registry, SLICE("exec")));
+    const struct slice argv[] = {SLICE("EXEC")};
+    count(c, s, registry_find_proper(server->registry, argv[0]), argv, 1);
     close(s);
 }
 

@@ -33,8 +33,10 @@ enum transaction_step {
 };
 
 /* Deals with a request; `before`: so many of its batch go before it. */
-enum transaction_step transaction_take(struct core *c, struct session *s, const struct request *r,
+enum transaction_step transaction_take(struct core *c, struct session *s, struct request *r,
                                        uint32_t before);
+/* Those that are not queued: MULTI, EXEC, DISCARD, WATCH; QUIT and RESET. UNWATCH is. */
+bool transaction_acts_at_once(const struct command *row);
 
 /* EXEC's cores: of its commands and its watches. For the command row's `reach`. */
 void transaction_reach(struct session *s, const struct slice *argv, uint32_t argc,

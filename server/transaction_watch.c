@@ -5,6 +5,9 @@
 #include "server/session.h"
 #include "server/transaction.h"
 
+/* A watch's record and its places in lists, beside the key. */
+#define WATCH_SIZE 96
+
 /* The session's token: unique over all cores and rounds. */
 static void ensure_token(struct core *c, struct session *s)
 {
@@ -18,8 +21,10 @@ void transaction_reach_watch(struct session *s, const struct slice *argv, uint32
     if (s->transaction)
         return; /* the body says that it is not allowed */
     ensure_token(core_self(), s);
-    for (uint32_t i = 1; i < argc; i++)
+    for (uint32_t i = 1; i < argc; i++) {
         core_mask_add(mask, keyspace_shard(&server->keyspace, argv[i]));
+        s->watch_memory += WATCH_SIZE + argv[i].size;
+    }
     core_mask_unite(&s->watching, mask);
 }
 
@@ -47,6 +52,8 @@ void transaction_run_watch(struct call *call)
             shard = call->shards[keyspace_shard(call->keyspace, key)];
         if (home)
             core_mask_add(&s->watching, shard->index);
+        if (server->core_count == 1)
+            s->watch_memory += WATCH_SIZE + key.size; /* nobody asked for the reach */
         watch_add(shard, s->watch_token, call->db, key, call->now_ms);
     }
 }
@@ -75,5 +82,6 @@ void transaction_unwatch(struct core *c, struct session *s)
         core_post(c, i, &forget->message);
     }
     s->watch_token = 0;
+    s->watch_memory = 0;
     s->watching = (struct core_mask){0};
 }

@@ -1,6 +1,6 @@
 /* Why commands that write are refused: the last snapshot, or the append-only file, could not be
- * written (server->write_faults). Texts are Redis's. On a core's thread; they stay good until the
- * end of its iteration. */
+ * written; those that take memory: there is none left (server->write_faults). Texts are Redis's. On
+ * a core's thread; they stay good until the end of its iteration. */
 #pragma once
 
 #include <stdatomic.h>
@@ -11,6 +11,21 @@ static inline bool write_fault_any(void)
 {
     return __builtin_expect(
         atomic_load_explicit(&server->write_faults, memory_order_relaxed) != 0, 0);
+}
+/* Of these, whether the disk is why. */
+static inline bool write_fault_disk(void)
+{
+    uint32_t faults = atomic_load_explicit(&server->write_faults, memory_order_relaxed);
+    return __builtin_expect((faults & (WRITE_FAULT_SAVE | WRITE_FAULT_AOF)) != 0, 0);
+}
+/* Memory is over the limit; and there is nothing to evict. */
+static inline bool write_fault_is_memory(void)
+{
+    return atomic_load_explicit(&server->write_faults, memory_order_relaxed) & WRITE_FAULT_MEMORY;
+}
+static inline bool write_fault_is_oom(void)
+{
+    return atomic_load_explicit(&server->write_faults, memory_order_relaxed) & WRITE_FAULT_OOM;
 }
 const char *write_fault_text(void);
 /* Of scripts that say what they do, and that they may write. */

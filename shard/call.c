@@ -40,6 +40,12 @@ static struct key_range key_range(const struct call *c)
                               (uint32_t)spec->step};
 }
 
+bool call_reply_is_vain(const struct call *c)
+{
+    uint64_t most = c->keyspace->options.reply_size_max;
+    return most && c->reply.out->size > most && !c->in_script;
+}
+
 uint32_t call_next_key(const struct call *c, uint32_t *at, uint32_t *nth)
 {
     struct key_range keys = key_range(c);

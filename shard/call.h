@@ -73,6 +73,7 @@ struct call {
                                    * answered later (bundle_answer), having written nothing; NULL:
                                    * there is a reply. Only where may_wait */
     bool repeated;                /* run again, for a key that it waits for */
+    bool error_counted;           /* its error is another command's, and was counted as that */
     struct call_wait wait;
 
     /* Split parts. */
@@ -86,6 +87,10 @@ static inline int64_t call_due_ms(const struct call *c)
 {
     return __builtin_expect(c->keyspace->options.loading, 0) ? INT64_MIN : c->now_ms;
 }
+
+/* True where so much was written that the client will be closed for it, without a reply: then there
+ * is no use in going on. Within a script nobody is closed. */
+bool call_reply_is_vain(const struct call *c);
 
 /* The arg index of the next key that is this shard's, after `*at` (start with 0), or 0 at the
  * end. `*nth` (may be NULL) receives which of the command's keys it is, from 0. Keys are those

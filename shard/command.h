@@ -60,8 +60,9 @@ enum command_split {
 #define CMD_SENTINEL (1u << 19)
 #define CMD_NO_MANDATORY_KEYS (1u << 20)
 #define CMD_LATER (1u << 21)         /* ours: answered later, when a save or load has ended */
+#define CMD_SYSTEM (1u << 22)        /* ours: COMMAND DOCS calls it a syscmd: not for clients */
 #define CMD_PARSED_APART (1u << 23) /* ours, filled by the registry: a pipeline is not parsed past
-                                    * it without a look at it (MULTI, scripts, what blocks) */
+                                    * it without a look at it (MULTI, scripts, what blocks, AUTH) */
 #define CMD_FOR_LISTENERS (1u << 24) /* ours: a subscribed RESP2 client may use it */
 #define CMD_BLOCK_OPTION (1u << 25) /* ours: blocks only where an argument is BLOCK */
 #define CMD_ANY_KEY (1u << 26)     /* ours: blocks, and any one of its keys can end the wait */
@@ -71,6 +72,8 @@ enum command_split {
 #define CMD_EVERY_SHARD (1u << 29) /* ours: a cross transaction of all shards */
 #define CMD_PLAIN_KEYS (1u << 30)  /* ours, filled by the registry: the key triple says exactly
                                     * which args are keys (see command_key_range) */
+#define CMD_RENAMED (1u << 31)     /* ours, filled by the registry: clients know it by another name
+                                    * (a subcommand: its container) */
 
 /* ACL categories, in Redis's order. Those that flags imply (write, read, admin, dangerous, fast,
  * slow, blocking, pubsub) are added by the registry, as Redis does; a row names the rest. */

@@ -11,6 +11,8 @@
  * that it is not evicted before it had a chance. */
 #define LFU_INITIAL 5u
 #define LFU_MAX 255u
+/* Draws of a key that is not due, while what is due must stay. */
+#define RANDOM_TRIES 100
 #define LFU_MINUTES_MASK 0xffffu
 /* Keys a database scan asks of the table in one go, at most; more are as well served by further
  * calls. */
@@ -131,6 +133,21 @@ static bool is_expired(const struct shard *s, const struct entry *e, int64_t now
     return entry_expired(e, now_ms) && !s->keyspace->options.loading;
 }
 
+/* A pause removes nothing: a read finds what is due absent, and leaves it; a change, which only
+ * comes from what began before the pause, makes room for itself. */
+static bool stays(const struct shard *s, int64_t now_ms)
+{
+    return now_ms < s->keyspace->options.stays_until_ms;
+}
+
+static void meet_expired(struct place *p, int64_t now_ms, enum db_mode mode)
+{
+    if (stays(p->shard, now_ms) && !(mode & DB_CHANGES))
+        p->entry = NULL;
+    else
+        db_expire(p);
+}
+
 /* Fields that are due count as absent, and whoever loads the journal cannot tell that: they go
  * before the command. */
 static void prepare_change(const struct call *c, struct place *p)
@@ -163,7 +180,7 @@ static inline struct place find(const struct call *c, struct slice key, uint32_t
         p.at = table_probe_place(&probe);
         if (__builtin_expect(entry_expired(e, c->now_ms), 0) && !(mode & DB_KEEPS) &&
             !s->keyspace->options.loading)
-            db_expire(&p);
+            meet_expired(&p, c->now_ms, mode);
     }
     if ((mode & DB_CHANGES) && p.entry && p.entry->type != TYPE_STRING)
         prepare_change(c, &p);
@@ -293,16 +310,27 @@ void db_tell_watching(struct place *p, uint64_t client)
     tell_watching(p, client);
 }
 
-void db_expire(struct place *p)
+/* All of the telling first: the place's key may be the entry's own. */
+static void vanish(struct place *p, uint32_t class, const char *name, bool lazy)
 {
-    /* All of this first: the place's key may be the entry's own. */
     tell_waiting(p);
     db_tell_watching(p, 0);
-    db_notify(p, NOTIFY_EXPIRED, "expired");
+    db_notify(p, class, name);
     if (__builtin_expect(p->shard->keyspace->options.journal, 0))
-        journal_expired(p->shard, db_index(p), p->key);
-    db_delete_as(p, p->shard->keyspace->options.lazy_expire);
+        journal_removed(p->shard, db_index(p), p->key, lazy);
+    db_delete_as(p, lazy);
+}
+
+void db_expire(struct place *p)
+{
+    vanish(p, NOTIFY_EXPIRED, "expired", p->shard->keyspace->options.lazy_expire);
     p->shard->stats.expired++;
+}
+
+void db_evict(struct place *p)
+{
+    vanish(p, NOTIFY_EVICTED, "evicted", p->shard->keyspace->options.lazy_evict);
+    p->shard->stats.evicted++;
 }
 
 void db_changed_quietly(struct call *c, struct place *p)
@@ -342,12 +370,19 @@ static uint64_t random_of(void *context)
     return shard_random(context);
 }
 
-/* Ends, because every round but the last removes a key. */
+/* Ends, because every round but the last removes a key, or because nothing may be removed now: then
+ * a key that is due may be what is left. */
 struct entry *db_random(struct shard *s, uint32_t db)
 {
     struct db *d = db_of(s, db);
     struct entry *e;
+    uint32_t tries = 0;
     while ((e = table_random(&d->keys, random_of, s)) && is_expired(s, e, s->now_ms)) {
+        if (stays(s, s->now_ms)) {
+            if (++tries == RANDOM_TRIES)
+                return e;
+            continue;
+        }
         struct place p = db_place_of(s, d, e);
         db_expire(&p);
     }
@@ -435,6 +470,8 @@ void db_scan(struct shard *s, uint32_t db, uint64_t *position, uint64_t count,
     uint64_t items = count == 0 ? 1 : count < SCAN_COUNT_MAX ? count : SCAN_COUNT_MAX;
     struct db *d = db_of(s, db);
     *position = table_scan(&d->keys, *position, items, items * 10, false, scan_entry, &scanning);
+    if (stays(s, s->now_ms))
+        return;
     for (uint32_t i = 0; i < scanning.expired_count; i++) {
         struct place p = db_place_of(s, d, scanning.expired[i]);
         db_expire(&p);

@@ -54,8 +54,10 @@ static inline struct value db_value_of(const struct entry *e)
 }
 /* Removes the key and its entry, and leaves its value alone. */
 void db_drop(struct place *p);
-/* Removes a key whose time has come, and counts it. */
+/* Removes a key whose time has come, or because memory is short, and counts it. Those who wait for
+ * it or have seen it learn of it. */
 void db_expire(struct place *p);
+void db_evict(struct place *p);
 /* Those who have seen a key, and go by that, learn that it has changed. `client`: who did it, 0:
  * nobody. */
 void db_tell_watching(struct place *p, uint64_t client);

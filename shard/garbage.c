@@ -8,11 +8,12 @@
 struct garbage_item {
     struct garbage_item *next;
     bool is_value;
+    uint64_t bytes;
     struct value value;
     struct table keys;
 };
 
-static struct garbage_item *add(struct shard *s)
+static struct garbage_item *add(struct shard *s, uint64_t bytes)
 {
     struct garbage_item *item = mem_alloc_zeroed(sizeof(*item));
     struct garbage *g = &s->garbage;
@@ -22,20 +23,22 @@ static struct garbage_item *add(struct shard *s)
         g->first = item;
     g->last = item;
     g->count++;
+    g->bytes += bytes;
+    item->bytes = bytes;
     s->stats.freed_later++;
     return item;
 }
 
 void garbage_add_value(struct shard *s, struct value v)
 {
-    struct garbage_item *item = add(s);
+    struct garbage_item *item = add(s, value_memory(&v));
     item->is_value = true;
     item->value = v;
 }
 
 void garbage_add_keys(struct shard *s, struct table *keys)
 {
-    struct garbage_item *item = add(s);
+    struct garbage_item *item = add(s, table_memory(keys));
     item->keys = *keys;
     table_init(keys, item->keys.type, item->keys.context);
 }
@@ -72,6 +75,7 @@ bool garbage_collect(struct shard *s, uint64_t budget)
         if (!g->first)
             g->last = NULL;
         g->count--;
+        g->bytes -= item->bytes;
         mem_free(item);
     }
     return g->first != NULL;

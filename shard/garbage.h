@@ -20,9 +20,10 @@ struct garbage_item;
 struct garbage {
     struct garbage_item *first, *last;
     uint64_t count; /* items */
+    uint64_t bytes; /* of values, and of tables without their keys; an item counts until its end */
 };
 
-/* Takes the value; its memory is no longer accounted for. */
+/* Takes the value; its memory is no longer among the shard's block_bytes. */
 void garbage_add_value(struct shard *s, struct value v);
 /* Takes the table of a database with its entries, and leaves an empty one. */
 void garbage_add_keys(struct shard *s, struct table *keys);

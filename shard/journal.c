@@ -56,9 +56,8 @@ void journal_append_by_time(struct shard *s, uint32_t db, const struct slice *ar
     append(s, db, true, argv, argc);
 }
 
-void journal_expired(struct shard *s, uint32_t db, struct slice key)
+void journal_removed(struct shard *s, uint32_t db, struct slice key, bool lazy)
 {
-    bool lazy = s->keyspace->options.lazy_expire;
     append(s, db, true, (struct slice[]){lazy ? SLICE("UNLINK") : SLICE("DEL"), key}, 2);
 }
 

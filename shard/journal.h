@@ -76,11 +76,12 @@ void journal_start(struct journal_writing *w, struct shard *s, uint32_t db, uint
 void journal_word(struct journal_writing *w, struct slice word);
 void journal_end(struct journal_writing *w);
 
-/* One command, whatever the call. By time: expiry, which stays where a script is taken back. */
+/* One command, whatever the call. By time: expiry and eviction, which stay where a script is taken
+ * back. */
 void journal_append(struct shard *s, uint32_t db, const struct slice *argv, uint32_t argc);
 void journal_append_by_time(struct shard *s, uint32_t db, const struct slice *argv, uint32_t argc);
-/* A key has expired. */
-void journal_expired(struct shard *s, uint32_t db, struct slice key);
+/* A key has expired, or was evicted. */
+void journal_removed(struct shard *s, uint32_t db, struct slice key, bool lazy);
 
 /* Bytes in the open unit. */
 static inline bool journal_has_open(const struct shard *s)

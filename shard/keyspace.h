@@ -6,7 +6,11 @@
  * in a cross transaction (CONFIG SET), so shards read it without atomics. */
 #pragma once
 
+#include <locale.h>
+
 #include "proto/slice.h"
+
+struct call;
 
 #define SLOT_COUNT 16384
 #define SHARD_COUNT_MAX 256
@@ -14,15 +18,21 @@
 
 struct keyspace_options {
     uint64_t bulk_size_max;      /* bytes: proto-max-bulk-len */
+    uint64_t reply_size_max;     /* of one reply: who asks for more is closed; 0: no limit */
     uint32_t lfu_log_factor;
     uint32_t lfu_decay_minutes;
     bool lfu;                    /* maxmemory-policy is an LFU one */
+    bool evict_volatile;         /* ... only evicts keys with an expiry */
+    uint8_t evict_order;         /* ... which first: enum evict_order */
+    uint32_t evict_samples;      /* maxmemory-samples */
     bool active_expire;          /* the sweep is on (DEBUG SET-ACTIVE-EXPIRE) */
     uint32_t active_expire_effort; /* 1 to 10 */
 
+    bool limited;                /* maxmemory is set: what shards hold is followed */
+    int64_t stays_until_ms;      /* what is due counts as absent, but stays: CLIENT PAUSE */
     bool journal;                /* effects of writes are recorded: journal.h */
+    bool unchecked;              /* RESTORE takes a payload whose checksum is wrong (DEBUG) */
     bool loading;                /* nothing expires, and what has a time in the past is kept */
-    bool sanitize;               /* sanitize-dump-payload, for RESTORE */
 
     uint32_t notify; /* NOTIFY_... classes of event.h; 0 where no notification can go out */
 
@@ -39,8 +49,10 @@ struct keyspace_options {
     uint32_t stream_node_max_entries; /* ... */
     uint32_t hll_sparse_max_bytes;  /* a longer HyperLogLog is held dense */
 
+    locale_t collate;            /* the order of SORT ALPHA's texts; NULL: of their bytes */
+
     /* What is freed in slices between other work, rather than at once, where it is large. */
-    bool lazy_expire, lazy_server_del, lazy_user_del, lazy_user_flush;
+    bool lazy_evict, lazy_expire, lazy_server_del, lazy_user_del, lazy_user_flush;
 };
 
 struct keyspace {
@@ -49,6 +61,8 @@ struct keyspace {
     uint16_t shard_of_slot[SLOT_COUNT];
     unsigned char hash_secret[HASH_SECRET_SIZE];
     struct keyspace_options options;
+    /* Whether who runs this command may read any key, named or not; NULL: everybody. */
+    bool (*reads_all_keys)(const struct call *call);
 };
 
 /* Spreads contiguous slot ranges over the shards. `secret` seeds the hash: random bytes. */

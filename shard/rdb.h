@@ -90,9 +90,8 @@ struct rdb_value {
 
 struct rdb_options {
     const struct keyspace *keyspace; /* encodings follow its thresholds */
-    bool deep;       /* sanitize-dump-payload. Packed encodings are checked element by element in
-                      * any case: what relies on them is not to fail for a file's sake */
     int64_t now_ms;  /* of hashes: fields whose time has come are left out; 0: none are */
+    bool unchecked;  /* a payload's checksum is not looked at */
 };
 
 enum rdb_end rdb_read_byte(struct rdb_reader *r, uint8_t *byte);

@@ -65,8 +65,7 @@ static enum rdb_end put_string(struct place *p, const struct rdb_record *r, stru
 static enum rdb_end put_collection(struct place *p, const struct rdb_load *l,
                                    const struct rdb_record *r, struct ahead *a)
 {
-    struct rdb_options options = {
-        .keyspace = p->shard->keyspace, .deep = l->deep, .now_ms = l->now_ms};
+    struct rdb_options options = {.keyspace = p->shard->keyspace, .now_ms = l->now_ms};
     struct rdb_value v;
     enum rdb_end end = rdb_read_value(&a->reader, r->type, &options, &v);
     if (end == RDB_DONE)

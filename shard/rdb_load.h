@@ -21,7 +21,6 @@ struct rdb_record {
 
 struct rdb_load {
     int64_t now_ms;   /* what has expired before is left out; 0: nothing is */
-    bool deep;        /* see rdb_options */
     bool replaces;    /* a key that is there gets the new value; else that is an error */
     void (*leaves_out)(void *context, struct slice key); /* an empty collection; or NULL */
     void *context;

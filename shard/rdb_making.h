@@ -2,7 +2,7 @@
  * includes this.
  *
  * A value is made as it is read. Packed forms are validated completely before anything walks them,
- * whatever `deep` says: a member twice, or scores out of order, would break what the types rely on,
+ * element by element: a member twice, or scores out of order, would break what the types rely on,
  * and to find them costs little beside the copy. Whatever fails leaves a value that is freed by
  * rdb_value_deinit.
  *

@@ -21,7 +21,6 @@
 
 #define ASCII_NAN 253
 #define ASCII_INFINITE 254
-#define ASCII_MINUS_INFINITE 255
 
 enum { NODE_PLAIN = 1, NODE_PACKED = 2 };
 

@@ -69,6 +69,19 @@ void shard_prefetch_entry(const struct shard *s, uint32_t db, uint64_t hash)
     table_prefetch_items(&s->dbs[db].keys, hash);
 }
 
+uint64_t shard_table_bytes(const struct shard *s)
+{
+    uint64_t bytes = track_memory(&s->tracks);
+    for (uint32_t i = 0; i < s->keyspace->db_count; i++)
+        bytes += table_memory(&s->dbs[i].keys);
+    return bytes;
+}
+
+uint64_t shard_bytes(const struct shard *s)
+{
+    return shard_data(s) + shard_table_bytes(s);
+}
+
 /* xorshift64*: S. Vigna, "An experimental exploration of Marsaglia's xorshift generators,
  * scrambled", 2016. */
 uint64_t shard_random(struct shard *s)

@@ -6,9 +6,11 @@
 #pragma once
 
 #include "proto/buf.h"
+#include "shard/compact.h"
 #include "shard/keyspace.h"
 #include "shard/type/heap.h"
 #include "shard/event.h"
+#include "shard/evict.h"
 #include "shard/garbage.h"
 #include "shard/track.h"
 #include "shard/type/table.h"
@@ -20,9 +22,12 @@ struct shard_stats {
     uint64_t misses;
     uint64_t expired;       /* keys removed because their time had come */
     uint64_t expired_swept; /* ... of these, by the sweep */
+    uint64_t swept_live;    /* keys with an expiry that the sweep left, counted again each time */
+    uint64_t evicted;       /* keys removed because memory was short */
     uint64_t expired_fields; /* fields of hashes, likewise */
     uint64_t freed_later;   /* values and databases freed in steps */
     uint64_t changes;       /* writes that changed something */
+    uint64_t payloads_checked; /* of DUMP, by RESTORE */
 };
 
 /* See journal.h. */
@@ -43,6 +48,7 @@ struct db {
     uint64_t expiring_count; /* keys with an expiry */
     uint64_t field_expiring_count; /* hashes with fields that have one */
     uint64_t sweep_position; /* hash position the next sweep slice starts from */
+    uint64_t evict_position; /* hash position the next look for what to evict starts from */
     int64_t avg_ttl_ms;      /* running estimate over what the sweep sees; 0: unknown */
     /* For snapshot.c: */
     uint64_t cut_position;   /* how far its sweep is */
@@ -61,6 +67,10 @@ struct shard {
     uint64_t random_state; /* xorshift, seeded by the core */
     struct shard_stats stats;
     struct garbage garbage; /* what is freed in steps */
+    struct evict_pool evict_pool;
+    struct compaction compaction;
+    uint64_t told_bytes;   /* server/evict.h: of all that it holds, what the server was told ... */
+    uint64_t told_data;    /* ... and shard_data at that time */
     struct wait_lines waits; /* who waits for which keys */
     struct watches watches;  /* who watches which keys */
     struct tracks tracks;    /* who may have cached which keys */
@@ -85,3 +95,13 @@ void shard_prefetch_bucket(const struct shard *s, uint32_t db, uint64_t hash);
 void shard_prefetch_entry(const struct shard *s, uint32_t db, uint64_t hash);
 
 uint64_t shard_random(struct shard *s);
+
+/* Bytes of keys and values, those among them that are being freed; kept as they change. */
+static inline uint64_t shard_data(const struct shard *s)
+{
+    return s->heap.used_bytes + s->block_bytes + s->garbage.bytes;
+}
+/* The same with the tables. Goes through the databases, not through keys. */
+uint64_t shard_bytes(const struct shard *s);
+/* Bytes of the tables alone. */
+uint64_t shard_table_bytes(const struct shard *s);

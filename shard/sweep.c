@@ -87,6 +87,7 @@ static uint64_t sweep_slice(struct shard *s, struct db *db, uint64_t buckets,
     if (*fields_left == 0)
         db->sweep_position = from;
     s->stats.expired_swept += g.due_count;
+    s->stats.swept_live += g.live_count;
     estimate_ttl(db, &g);
     return removed;
 }

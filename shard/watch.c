@@ -241,6 +241,28 @@ bool watch_broken(const struct shard *s, uint64_t token, int64_t now_ms)
     return false;
 }
 
+struct broken_visit {
+    void (*visit)(void *context, uint64_t token);
+    void *context;
+};
+
+static void visit_broken(void *context, void *item, struct table_place at)
+{
+    (void)at;
+    const struct broken_visit *v = context;
+    const struct client *client = item;
+    if (client->broken)
+        v->visit(v->context, client->token);
+}
+
+void watch_each_broken(struct shard *s, void (*visit)(void *context, uint64_t token),
+                       void *context)
+{
+    struct broken_visit v = {visit, context};
+    if (s->watches.tokens.count)
+        table_scan(&s->watches.tokens, 0, 0, 0, false, visit_broken, &v);
+}
+
 /* --- Changes --- */
 
 /* A client stands in a line once, so the next in line outlives this one's drop; the line itself may

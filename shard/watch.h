@@ -26,6 +26,9 @@ void watch_deinit(struct shard *s);
 void watch_add(struct shard *s, uint64_t token, uint32_t db, struct slice key, int64_t now_ms);
 /* True where one of the token's watches here is broken, or its key has expired meanwhile. */
 bool watch_broken(const struct shard *s, uint64_t token, int64_t now_ms);
+/* The tokens of which a watch here was broken by a change; what has expired is not looked at. */
+void watch_each_broken(struct shard *s, void (*visit)(void *context, uint64_t token),
+                       void *context);
 /* The token's watches go. Nothing happens where there are none. */
 void watch_forget(struct shard *s, uint64_t token);
 

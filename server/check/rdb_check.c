@@ -76,7 +76,7 @@ static void tell_progress(struct rdb_check *c)
 
 static bool check_value(struct rdb_check *c, const struct rdb_item *item)
 {
-    struct rdb_options options = {.keyspace = &c->keyspace, .deep = true};
+    struct rdb_options options = {.keyspace = &c->keyspace};
     struct rdb_reader r = {.at = item->record.data, .end = item->record.data + item->record.size};
     struct rdb_value v;
     enum rdb_end end = rdb_skip_string(&r);

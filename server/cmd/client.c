@@ -160,12 +160,13 @@ static void client_pause(struct call *c)
     server->pause_all = all || (under_way && server->pause_all);
     if (!under_way || c->now_ms + timeout_ms > server->pause_until_ms)
         server->pause_until_ms = c->now_ms + timeout_ms;
+    server->keyspace.options.stays_until_ms = server->pause_until_ms;
     reply_ok(&c->reply);
 }
 
 static void client_unpause(struct call *c)
 {
-    server->pause_until_ms = 0;
+    server->pause_until_ms = server->keyspace.options.stays_until_ms = 0;
     server->pause_all = false;
     /* Each core's next cron lets its held sessions go on. */
     for (uint32_t i = 0; i < server->core_count; i++)

@@ -12,6 +12,10 @@
 #include "server/session.h"
 #include "shard/call.h"
 
+/* A session as a line of LIST, without the line's end: for the log, too. On its core, or while that
+ * stands still. */
+void client_describe(struct buf *to, const struct session *s, int64_t now_ms);
+
 void client_info(struct call *c);
 void client_list(struct call *c);
 void client_list_merge(struct call *c, const struct split_parts *parts);

@@ -1,12 +1,11 @@
 /* CLIENT KILL, in its old form (an address) and its new one (filters that all must match). */
 #include "net/listener.h"
 #include "proto/number.h"
+#include "server/acl.h"
 #include "server/cmd/client.h"
 #include "server/server.h"
 #include "server/session_table.h"
 #include "shard/command.h"
-
-#define ADDRESS_SIZE 64
 
 struct filter {
     bool by_id, by_address, by_own_address;
@@ -15,6 +14,7 @@ struct filter {
     uint64_t id;
     int64_t max_age_s; /* 0: any */
     struct slice address, own_address;
+    const struct acl_user *user; /* NULL: any */
 };
 
 static bool read_id(struct call *c, uint32_t arg, struct filter *f)
@@ -42,9 +42,10 @@ static bool read_max_age(struct call *c, uint32_t arg, struct filter *f)
     return true;
 }
 
-static bool read_user(struct call *c, uint32_t arg)
+static bool read_user(struct call *c, uint32_t arg, struct filter *f)
 {
-    if (slice_equal(c->argv[arg], SLICE("default")))
+    f->user = acl_find(c->argv[arg]);
+    if (f->user)
         return true;
     reply_error(&c->reply, "ERR No such user '%.*s'", client_quote_size(c->argv[arg]),
                 c->argv[arg].data);
@@ -71,7 +72,7 @@ static bool read_option(struct call *c, uint32_t i, struct filter *f)
         if (call_arg_is(c, i, "TYPE"))
             return client_read_type(c, i + 1, &f->type);
         if (call_arg_is(c, i, "USER"))
-            return read_user(c, i + 1);
+            return read_user(c, i + 1, f);
         if (call_arg_is(c, i, "SKIPME"))
             return read_skip_me(c, i + 1, f);
         if (call_arg_is(c, i, "ADDR")) {
@@ -110,8 +111,10 @@ static bool read_filter(struct call *c, struct filter *f)
 
 static bool matches(const struct filter *f, const struct session *s, int64_t now_ms)
 {
-    char name[ADDRESS_SIZE];
+    char name[LISTENER_NAME_SIZE];
     if (!client_is_of(s, f->type))
+        return false;
+    if (f->user && s->user != f->user)
         return false;
     if (f->max_age_s && (now_ms - s->created_ms) / 1000 < f->max_age_s)
         return false;

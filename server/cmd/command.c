@@ -81,7 +81,7 @@ static void command_docs(struct call *c)
 
 enum list_filter { LIST_ALL, LIST_MODULE, LIST_CATEGORY, LIST_PATTERN };
 
-static bool is_listed(const struct command *row, enum list_filter filter, struct slice word)
+static bool fits(const struct command *row, enum list_filter filter, struct slice word)
 {
     switch (filter) {
     case LIST_ALL:
@@ -94,6 +94,11 @@ static bool is_listed(const struct command *row, enum list_filter filter, struct
         return glob_match(word, slice_of(row->full_name), true);
     }
     return false;
+}
+
+static bool is_shown(const struct command *row, enum list_filter filter, struct slice word)
+{
+    return registry_is_listed(server->registry, row) && fits(row, filter, word);
 }
 
 /* FILTERBY's kind, or false, having replied. */
@@ -123,11 +128,11 @@ static void command_list(struct call *c)
     struct slice word = filter == LIST_ALL ? (struct slice){NULL, 0} : c->argv[4];
     size_t listed = 0;
     for (uint32_t id = 0; id < registry_count(server->registry); id++)
-        listed += is_listed(registry_at(server->registry, id), filter, word);
+        listed += is_shown(registry_at(server->registry, id), filter, word);
     reply_array(&c->reply, listed);
     for (uint32_t id = 0; id < registry_count(server->registry); id++) {
         const struct command *row = registry_at(server->registry, id);
-        if (is_listed(row, filter, word))
+        if (is_shown(row, filter, word))
             reply_bulk_text(&c->reply, row->full_name);
     }
 }

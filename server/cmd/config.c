@@ -3,13 +3,22 @@
 
 #include <errno.h>
 
+#include "net/tls.h"
 #include "server/accept.h"
+#include "server/acl.h"
+#include "server/cmd/config.h"
 #include "server/cmd/tables.h"
 #include "server/core.h"
+#include "server/evict.h"
+#include "server/listeners.h"
+#include "server/observe.h"
 #include "server/persist/aof.h"
+#include "server/persist/journal.h"
+#include "server/persist/load.h"
 #include "server/persist/save.h"
 #include "server/server.h"
 #include "server/session.h"
+#include "server/tls.h"
 #include "server/tracking.h"
 #include "shard/call.h"
 
@@ -74,11 +83,94 @@ static bool turn_append_only(struct call *c, bool before)
     return false;
 }
 
-static bool may_set_protected(const struct call *c)
+static bool binds_alike(const struct config *a, const struct config *b)
 {
-    int allowed = server->config.enable_protected_configs;
-    return allowed == DEBUG_YES || (allowed == DEBUG_LOCAL && c->session &&
-                                    accept_is_local(c->session->conn.fd));
+    bool alike = a->bind_count == b->bind_count;
+    for (uint32_t i = 0; alike && i < a->bind_count; i++)
+        alike = strcmp(a->bind[i], b->bind[i]) == 0;
+    return alike;
+}
+
+/* Moves to other addresses and ports. False, having replied with the error, where they cannot be
+ * had. */
+static bool move_listeners(struct call *c, const struct config *before)
+{
+    const struct config *changed = &server->config;
+    bool rebound = !binds_alike(before, changed);
+    bool moved = before->port != changed->port;
+    if (!rebound && !moved && before->tls_port == changed->tls_port)
+        return true;
+    if (listeners_change(core_self()))
+        return true;
+    reply_error(&c->reply, "ERR CONFIG SET failed (possibly related to argument '%s') - %s",
+                rebound ? "bind" : moved ? "port" : "tls-port",
+                rebound ? "Failed to bind to specified addresses."
+                        : "Unable to listen on this port. Check server logs.");
+    return false;
+}
+
+static enum config_setter setter(const struct call *c)
+{
+    bool trusted = accept_allows(server->config.enable_protected_configs, c->session);
+    return (trusted ? SETTER_TRUSTED : 0) | (load_in_progress() ? SETTER_LOADING : 0);
+}
+
+/* What the system has to grant. */
+static bool apply_to_process(struct call *c, const struct config *before)
+{
+    const char *option, *why;
+    if (process_apply_config(&server->process, before, &server->config, &option, &why))
+        return true;
+    reply_error(&c->reply, "ERR CONFIG SET failed (possibly related to argument '%s') - %s",
+                option, why);
+    return false;
+}
+
+/* Reads what is in force for connections to come. Certificates are renewed by naming their files
+ * once more. */
+static bool prepare_tls(struct call *c, const struct config *changed, struct tls_context **fresh)
+{
+    uint32_t count = (c->argc - 2) / 2, first = 0;
+    if (tls_prepare(changed, c->argv + 2, count, &first, fresh))
+        return true;
+    reply_error(&c->reply,
+                "ERR CONFIG SET failed (possibly related to argument '%.*s') - Unable to update "
+                "TLS configuration. Check server logs.",
+                (int)c->argv[2 + 2 * first].size, c->argv[2 + 2 * first].data);
+    return false;
+}
+
+static bool move_directory(struct call *c, const struct config *before)
+{
+    if (strcmp(before->dir, server->config.dir) == 0 || config_enter_directory(&server->config))
+        return true;
+    reply_error(&c->reply, "ERR CONFIG SET failed (possibly related to argument 'dir') - %s",
+                strerror(errno));
+    return false;
+}
+
+/* What may fail. False, having replied with the error. The file that cannot be closed again without
+ * a trace comes last. */
+static bool take_effect(struct call *c, const struct config *before)
+{
+    if (!make_room_for_clients(before->maxclients)) {
+        reply_no_room(c);
+        return false;
+    }
+    return move_directory(c, before) && move_listeners(c, before) &&
+           apply_to_process(c, before) && turn_append_only(c, before->appendonly);
+}
+
+/* The values from before, and what was done for others undone. */
+static void take_back(struct config *before)
+{
+    struct config refused = server->config;
+    const char *option, *why;
+    server->config = *before;
+    config_enter_directory(&server->config);
+    listeners_change(core_self());
+    process_apply_config(&server->process, &refused, &server->config, &option, &why);
+    config_deinit(&refused);
 }
 
 /* Runs while all cores stand still: each sees the old values or all the new ones. */
@@ -90,33 +182,29 @@ static void config_set_run(struct call *c)
     }
     struct config changed;
     char error[CONFIG_ERROR_SIZE];
-    if (!config_set(&server->config, c->argv + 2, (c->argc - 2) / 2, may_set_protected(c), &changed,
-                    error, sizeof(error))) {
+    if (!config_set(&server->config, c->argv + 2, (c->argc - 2) / 2, setter(c), &changed, error,
+                    sizeof(error))) {
         reply_error(&c->reply, "%s", error);
         return;
     }
-    if (!slice_equal(slice_of(changed.dir), slice_of(server->config.dir)) &&
-        !config_enter_directory(&changed)) {
-        reply_error(&c->reply, "ERR CONFIG SET failed (possibly related to argument 'dir') - %s",
-                    strerror(errno));
+    struct tls_context *fresh;
+    if (!prepare_tls(c, &changed, &fresh)) {
         config_deinit(&changed);
         return;
     }
-
     struct config before = server->config;
     server->config = changed;
-    if (!make_room_for_clients(before.maxclients)) {
-        reply_no_room(c);
-        server->config = before;
-        config_deinit(&changed);
+    if (!take_effect(c, &before)) {
+        take_back(&before);
+        tls_context_release(fresh);
         return;
     }
-    if (!turn_append_only(c, before.appendonly)) {
-        server->config = before;
-        config_deinit(&changed);
-        return;
-    }
+    tls_take(fresh);
+    server_tell_inert(&before);
     server_apply_config();
+    if (!slice_equal(config_bytes_slice(&before.requirepass),
+                     config_bytes_slice(&changed.requirepass)))
+        acl_set_default_password(config_bytes_slice(&changed.requirepass));
     save_apply_config();
     tracking_apply_limit();
     for (uint32_t i = 0; i < server->core_count; i++)
@@ -125,18 +213,46 @@ static void config_set_run(struct call *c)
     reply_ok(&c->reply);
 }
 
+/* ---- CONFIG REWRITE ---- */
+
+void config_reply_rewrite(struct call *c, bool everything)
+{
+    if (!server->config.config_file) {
+        reply_error(&c->reply, "ERR The server is running without a config file");
+        return;
+    }
+    struct buf users;
+    buf_init(&users);
+    acl_append_config(&users);
+    if (config_rewrite_file(&server->config, buf_slice(&users), everything)) {
+        log_write(&server->log, LOG_NOTICE, "CONFIG REWRITE executed with success.");
+        reply_ok(&c->reply);
+    } else {
+        const char *why = strerror(errno);
+        log_write(&server->log, LOG_WARNING, "CONFIG REWRITE failed: %s", why);
+        reply_error(&c->reply, "ERR Rewriting config file: %s", why);
+    }
+    buf_deinit(&users);
+}
+
+static void config_rewrite_run(struct call *c)
+{
+    config_reply_rewrite(c, false);
+}
+
 /* ---- CONFIG RESETSTAT ---- */
 
 /* What stands for the server as a whole is the first core's to reset. The count of changes is no
- * statistic: it says what a snapshot would lack. */
+ * statistic: it says what a snapshot would lack. Peaks stay, as with Redis. */
 static void config_resetstat(struct call *c)
 {
     struct core *core = server->cores[c->shard->index];
-    core->stats = (struct core_stats){0};
+    core->stats = (struct core_stats){.cpu_base_us = core_cpu_us(core)};
+    core->stale_share = 0;
+    observe_forget_times(core);
     memset(core->command_stats, 0,
            registry_count(server->registry) * sizeof(*core->command_stats));
     core->error_kinds = 0;
-    core->data_peak = 0;
     core->shard.stats = (struct shard_stats){
         .changes = core->shard.stats.changes, .freed_later = core->shard.garbage.count,
     };
@@ -144,6 +260,10 @@ static void config_resetstat(struct call *c)
         return;
     atomic_store_explicit(&server->accepted_count, 0, memory_order_relaxed);
     atomic_store_explicit(&server->rejected_count, 0, memory_order_relaxed);
+    evict_reset_stats();
+    save_reset_stats();
+    aof_reset_stats();
+    journal_reset_stats();
 }
 
 /* ---- CONFIG HELP ---- */
@@ -158,6 +278,8 @@ static void config_help(struct call *c)
         "    Change options: all of them, or none where one cannot be changed.",
         "RESETSTAT",
         "    Set the statistics that INFO reports back to zero.",
+        "REWRITE",
+        "    Write the options into the file that the server was started with.",
         "HELP",
         "    Print this help.",
     };
@@ -181,6 +303,9 @@ static const struct command config_subcommands[] = {
     {SUBCOMMAND("resetstat", config_resetstat, 2, ADMIN_FLAGS),
      .route = ROUTE_ALL, .split = SPLIT_OK, .since = "2.0.0", .complexity = "O(1)",
      .summary = "Sets the statistics that INFO reports back to zero.", .tips = SET_ON_ALL_NODES},
+    {SUBCOMMAND("rewrite", config_rewrite_run, 2, ADMIN_FLAGS),
+     .since = "2.8.0", .complexity = "O(1)",
+     .summary = "Writes the configuration back into its file.", .tips = SET_ON_ALL_NODES},
     {SUBCOMMAND("set", config_set_run, -4, ADMIN_FLAGS | CMD_EVERY_SHARD),
      .route = ROUTE_CROSS, .since = "2.0.0",
      .complexity = "O(N) when N is the number of configuration parameters provided",

@@ -1,7 +1,9 @@
 /* The connection group, but for CLIENT: who is there, which database, which protocol. */
 #include "proto/mem.h"
 #include "proto/number.h"
+#include "server/acl.h"
 #include "server/cmd/tables.h"
+#include "server/monitor.h"
 #include "server/pubsub.h"
 #include "server/server.h"
 #include "server/tracking.h"
@@ -50,28 +52,12 @@ static void run_select(struct call *c)
     reply_ok(&c->reply);
 }
 
-/* Compares in a time that depends on the attempt's size alone. */
-static bool is_password(struct slice attempt)
-{
-    const char *password = server->config.requirepass;
-    size_t size = strlen(password);
-    unsigned differs = attempt.size != size;
-    for (size_t i = 0; i < attempt.size; i++)
-        differs |= (unsigned char)(attempt.data[i] ^ password[size ? i % size : 0]);
-    return !differs;
-}
-
 static bool authenticate(struct call *c, struct slice user, struct slice password)
 {
-    bool right = server->config.requirepass[0] == '\0' || is_password(password);
-    if (!slice_equal(user, SLICE("default")) || !right) {
-        core_self()->stats.auth_failures++;
-        reply_error(&c->reply, "WRONGPASS invalid username-password pair or user is disabled.");
-        return false;
-    }
-    c->session->authenticated = true;
-    session_restrict(c->session);
-    return true;
+    if (acl_authenticate(core_self(), c->session, user, password, c->argv[0]))
+        return true;
+    reply_error(&c->reply, "WRONGPASS invalid username-password pair or user is disabled.");
+    return false;
 }
 
 static void run_auth(struct call *c)
@@ -80,7 +66,7 @@ static void run_auth(struct call *c)
         reply_error_syntax(&c->reply);
         return;
     }
-    if (c->argc == 2 && server->config.requirepass[0] == '\0') {
+    if (c->argc == 2 && acl_is_open(server->acl)) {
         reply_error(&c->reply, "ERR AUTH <password> called without any password configured for "
                                "the default user. Are you sure your configuration is correct?");
         return;
@@ -200,15 +186,15 @@ static void run_reset(struct call *c)
 {
     struct session *s = c->session;
     pubsub_leave(core_self(), s);
+    monitor_leave(core_self(), s);
     transaction_discard(core_self(), s);
     s->db = 0;
     s->protocol = c->reply.protocol = 2;
-    s->authenticated = server->config.requirepass[0] == '\0';
     s->reply_mode = REPLY_ON;
     s->no_evict = s->no_touch = false;
     tracking_leave(core_self(), s);
     session_set_text(&s->name, SLICE(""));
-    session_restrict(s);
+    acl_begin_session(s);
     reply_simple(&c->reply, "RESET");
 }
 

@@ -2,8 +2,10 @@
  *
  * It runs while all cores stand still, so DEBUG SLEEP stops the whole server, as it does Redis, and
  * DEBUG DIGEST sees one moment. */
+#include "server/cmd/config.h"
 #include "server/cmd/debug.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -20,6 +22,7 @@
 #include "shard/db.h"
 
 #define SLEEP_S_MAX 1e8
+#define UNKNOWN_SIZE_MAX 128 /* bytes of an unknown name that are shown */
 #define STRINGMATCH_MAX (1 << 20)
 #define STRINGMATCH_ROUNDS 100000
 #define PACKED_THRESHOLD_MAX ((UINT64_C(1) << 32) - (1 << 20))
@@ -42,7 +45,8 @@ static void debug_sleep(struct call *c)
             seconds = SLEEP_S_MAX;
         struct timespec t = {.tv_sec = (time_t)seconds};
         t.tv_nsec = (long)((seconds - (double)t.tv_sec) * 1e9);
-        nanosleep(&t, NULL);
+        while (nanosleep(&t, &t) != 0 && errno == EINTR)
+            ; /* a signal asked for this thread's stack */
     }
     reply_ok(&c->reply);
 }
@@ -71,9 +75,36 @@ static void debug_pause_cron(struct call *c)
     reply_ok(&c->reply);
 }
 
+static void reply_unknown(struct call *c)
+{
+    reply_error(&c->reply,
+                "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try DEBUG HELP.",
+                printed_size(c->argv[1], UNKNOWN_SIZE_MAX), c->argv[1].data);
+}
+
+/* There is nothing to do: a reply buffer is held only while something is in it, and then given to
+ * the next client. */
+static void debug_replybuffer(struct call *c)
+{
+    bool peak = call_arg_is(c, 2, "PEAK-RESET-TIME");
+    int64_t ms;
+    if (!peak && !call_arg_is(c, 2, "RESIZING"))
+        reply_unknown(c);
+    else if (!peak || call_arg_is(c, 3, "NEVER") || call_arg_is(c, 3, "RESET") ||
+             call_arg_integer(c, 3, &ms))
+        reply_ok(&c->reply);
+}
+
 static void debug_set_active_expire(struct call *c)
 {
     server->active_expire = (int)lenient_number(c->argv[2]) != 0;
+    server_apply_config();
+    reply_ok(&c->reply);
+}
+
+static void debug_set_skip_checksum(struct call *c)
+{
+    server->restores_unchecked = (int)lenient_number(c->argv[2]) != 0;
     server_apply_config();
     reply_ok(&c->reply);
 }
@@ -366,6 +397,10 @@ static void debug_help(struct call *c)
 {
     static const char *const lines[] = {
         "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "ASSERT",
+        "    End by a failed assertion.",
+        "CONFIG-REWRITE-FORCE-ALL",
+        "    CONFIG REWRITE with options at their defaults, too.",
         "DIGEST",
         "    Return a hash of all data, in 40 hexadecimal digits: the one that Redis gives.",
         "DIGEST-VALUE <key> [<key> ...]",
@@ -384,6 +419,10 @@ static void debug_help(struct call *c)
         "    Write <message> to the log.",
         "OBJECT <key>",
         "    Return how the value of <key> is held.",
+        "OOM",
+        "    Ask for more memory than there is.",
+        "PANIC",
+        "    End as where something is found broken.",
         "PAUSE-CRON (0|1)",
         "    Stop what the server does by the clock: removing expired keys, closing idle clients.",
         "POPULATE <count> [<prefix>] [<size>]",
@@ -396,20 +435,33 @@ static void debug_help(struct call *c)
         "    Give list elements of more than <size> bytes a node of their own. 0: the default.",
         "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
         "    Save to the snapshot's file, remove everything, and load the file.",
+        "REPLYBUFFER (RESIZING (0|1) | PEAK-RESET-TIME (<milliseconds>|NEVER|RESET))",
+        "    Accepted, and without effect: no client keeps an empty reply buffer.",
+        "SEGFAULT",
+        "    End by an access to memory that there is not.",
         "SET-ACTIVE-EXPIRE (0|1)",
         "    Say whether expired keys are removed before somebody asks for them.",
         "SET-DISABLE-DENY-SCRIPTS (0|1)",
         "    Say whether scripts may use DEBUG.",
+        "SET-SKIP-CHECKSUM-VALIDATION (0|1)",
+        "    Say whether RESTORE takes payloads with wrong checksums.",
         "SLEEP <seconds>",
         "    Stop the whole server for <seconds>, which may have a fraction.",
         "STRINGMATCH-LEN <length> <pattern>",
         "    Match <length> letters 'a' with a glob-style pattern.",
         "STRINGMATCH-TEST",
         "    Match random patterns with random texts.",
+        "STRUCTSIZE",
+        "    Return the sizes of the server's structures.",
         "HELP",
         "    Print this help.",
     };
     reply_lines(&c->reply, lines, sizeof(lines) / sizeof(lines[0]));
+}
+
+static void debug_config_rewrite(struct call *c)
+{
+    config_reply_rewrite(c, true);
 }
 
 static const struct debug_command {
@@ -417,6 +469,8 @@ static const struct debug_command {
     void (*run)(struct call *c);
     uint32_t argc_min, argc_max; /* DEBUG and the name included */
 } commands[] = {
+    {"assert", debug_assert, 2, 2},
+    {"config-rewrite-force-all", debug_config_rewrite, 2, 2},
     {"digest", debug_digest_run, 2, 2},
     {"digest-value", debug_digest_value_run, 2, UINT32_MAX},
     {"error", debug_error, 3, 3},
@@ -427,16 +481,22 @@ static const struct debug_command {
     {"loadaof", debug_loadaof, 2, 2},
     {"log", debug_log, 3, 3},
     {"object", debug_object, 3, 3},
+    {"oom", debug_oom, 2, 2},
+    {"panic", debug_panic, 2, 2},
     {"pause-cron", debug_pause_cron, 3, 3},
     {"populate", debug_populate, 3, 5},
     {"protocol", debug_protocol, 3, 3},
     {"quicklist-packed-threshold", debug_quicklist_packed_threshold, 3, 3},
     {"reload", debug_reload, 2, UINT32_MAX},
+    {"replybuffer", debug_replybuffer, 4, 4},
+    {"segfault", debug_segfault, 2, 2},
     {"set-active-expire", debug_set_active_expire, 3, 3},
     {"set-disable-deny-scripts", debug_set_disable_deny_scripts, 3, 3},
+    {"set-skip-checksum-validation", debug_set_skip_checksum, 3, 3},
     {"sleep", debug_sleep, 3, 3},
     {"stringmatch-len", debug_stringmatch_len, 4, 4},
     {"stringmatch-test", debug_stringmatch_test, 2, 2},
+    {"structsize", debug_structsize, 2, 2},
 };
 
 static bool is_allowed(const struct call *c)
@@ -462,14 +522,13 @@ static void debug_run(struct call *c)
             return;
         }
     }
-    reply_error(&c->reply,
-                "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try DEBUG HELP.",
-                printed_size(c->argv[1], 128), c->argv[1].data);
+    reply_unknown(c);
 }
 
 const struct command debug_commands[] = {
     {.name = "debug", .run = debug_run, .arity = -2, .route = ROUTE_CROSS,
-     .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_EVERY_SHARD | CMD_LATER,
+     .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_EVERY_SHARD | CMD_LATER |
+              CMD_SYSTEM,
      .group = "server", .since = "1.0.0", .complexity = "Depends on subcommand.",
      .summary = "A container for commands that test servers and clients."},
     {.name = NULL},

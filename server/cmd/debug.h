@@ -17,6 +17,14 @@ void debug_digest(struct call *c, unsigned char digest[DEBUG_DIGEST_SIZE]);
 /* Of one key's value; all zero where there is no such key. */
 void debug_digest_value(struct call *c, struct slice key, unsigned char digest[DEBUG_DIGEST_SIZE]);
 
+/* Ways to end: DEBUG ASSERT, OOM, PANIC, SEGFAULT. */
+void debug_assert(struct call *c);
+void debug_oom(struct call *c);
+void debug_panic(struct call *c);
+void debug_segfault(struct call *c);
+/* DEBUG STRUCTSIZE. */
+void debug_structsize(struct call *c);
+
 /* DEBUG LOADAOF, DEBUG RELOAD. */
 void debug_loadaof(struct call *c);
 void debug_reload(struct call *c);

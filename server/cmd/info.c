@@ -8,7 +8,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "server/cmd/latency.h"
 #include "server/cmd/tables.h"
+#include "server/evict.h"
 #include "server/server.h"
 #include "server/session.h"
 #include "server/tracking.h"
@@ -29,11 +31,15 @@ static const struct {
     {"persistence", INFO_PERSISTENCE}, {"stats", INFO_STATS}, {"replication", INFO_REPLICATION},
     {"cpu", INFO_CPU}, {"modules", INFO_MODULES}, {"module_list", INFO_MODULES},
     {"commandstats", INFO_COMMANDSTATS}, {"errorstats", INFO_ERRORSTATS},
+    {"latencystats", INFO_LATENCYSTATS},
     {"cluster", INFO_CLUSTER}, {"shards", INFO_SHARDS}, {"keyspace", INFO_KEYSPACE},
+    {"debug", INFO_DEBUG},
 };
 
-#define ALL_SECTIONS ((1u << INFO_SECTION_COUNT) - 1)
-#define DEFAULT_SECTIONS (ALL_SECTIONS & ~(1u << INFO_COMMANDSTATS | 1u << INFO_SHARDS))
+/* Debug is shown where it is named, only. */
+#define ALL_SECTIONS (((1u << INFO_SECTION_COUNT) - 1) & ~(1u << INFO_DEBUG))
+#define DEFAULT_SECTIONS (ALL_SECTIONS & ~(1u << INFO_COMMANDSTATS | 1u << INFO_SHARDS | \
+                                           1u << INFO_LATENCYSTATS))
 
 /* A bit a section; a name that is none asks for nothing, as in Redis. */
 static unsigned wanted_sections(const struct call *c)
@@ -53,7 +59,7 @@ static unsigned wanted_sections(const struct call *c)
 
 /* ---- A core's part ---- */
 
-static struct info_sessions measure_sessions(const struct core *c)
+struct info_sessions info_measure_sessions(const struct core *c)
 {
     struct info_sessions x = {0};
     for (const struct session *s = c->sessions; s; s = s->next) {
@@ -88,21 +94,22 @@ static struct info_rates measure_rates(const struct core *c)
             .commands = a_second(st->commands, st->sample_commands[i], ms),
             .input = a_second(st->input_bytes, st->sample_input[i], ms),
             .output = a_second(st->output_bytes, st->sample_output[i], ms),
+            .iterations = a_second(st->iterations, st->sample_iterations[i], ms),
+            .cpu_us = a_second(core_cpu_us(c), st->sample_cpu_us[i], ms),
         };
     }
     return (struct info_rates){0};
 }
 
-static void append_dbs(struct buf *to, const struct shard *s, struct info_core *x)
+static void append_dbs(struct buf *to, const struct shard *s)
 {
     for (uint32_t i = 0; i < s->keyspace->db_count; i++) {
         const struct db *db = &s->dbs[i];
         if (db->keys.count == 0)
             continue;
-        struct info_db d = {i, db->keys.count, db->expiring_count, db->avg_ttl_ms};
+        struct info_db d = {i, db->keys.count, db->expiring_count, db->avg_ttl_ms,
+                            table_memory(&db->keys)};
         buf_append(to, &d, sizeof(d));
-        x->keys += d.keys;
-        x->db_count++;
     }
 }
 
@@ -111,15 +118,33 @@ static void append_hash(void *context, struct slice name, uint64_t hash)
     buf_append(context, &hash, sizeof(hash));
 }
 
-static void info_run(struct call *c)
+static uint64_t command_us(const struct core *core)
 {
-    struct core *core = server->cores[c->shard->index];
-    bool with_commands = wanted_sections(c) & 1u << INFO_COMMANDSTATS;
-    struct buf *out = c->reply.out;
-    struct info_core x = {
-        .sessions = measure_sessions(core),
+    uint64_t ticks = 0;
+    for (uint32_t i = 0; i < registry_count(server->registry); i++)
+        ticks += core->command_stats[i].ticks;
+    return (uint64_t)((double)ticks / server->ticks_per_us);
+}
+
+static void count_keys(const struct shard *s, struct info_core *x)
+{
+    for (uint32_t i = 0; i < s->keyspace->db_count; i++) {
+        x->keys += s->dbs[i].keys.count;
+        x->expiring += s->dbs[i].expiring_count;
+        x->db_count += s->dbs[i].keys.count > 0;
+    }
+}
+
+void info_measure(const struct core *core, struct info_core *x)
+{
+    *x = (struct info_core){
         .rates = measure_rates(core),
         .data_peak = core->data_peak,
+        .startup_bytes = core->startup_bytes,
+        .cpu_us = core_cpu_us(core) - core->stats.cpu_base_us,
+        .command_us = command_us(core),
+        .mesh_depth = mesh_depth(server->mesh, core->index),
+        .order_depth = order_count(server->order) - order_cursor(server->order, core->index),
         .stats = core->stats,
         .shard = core->shard.stats,
         .timeouts = core->timer_count,
@@ -131,21 +156,44 @@ static void info_run(struct call *c)
         .prefixes = core->index == 0 ? track_prefix_kinds(&core->shard.tracks) : 0,
         .garbage = core->shard.garbage.count,
         .shard_index = core->index,
-        .error_count = core->error_kinds,
-        .command_count = with_commands ? registry_count(server->registry) : 0,
-        .with_hashes = server->core_count > 1 && wanted_sections(c) & 1u << INFO_STATS,
     };
     for (unsigned i = 0; i < PUBSUB_KINDS; i++)
-        x.topics[i] = pubsub_topic_count(core, (enum pubsub_kind)i);
-    core_measure(core, &x.memory);
-    size_t start = out->size;
+        x->topics[i] = pubsub_topic_count(core, (enum pubsub_kind)i);
+    core_measure(core, &x->memory);
+    count_keys(&core->shard, x);
+    x->stale = core->stale_share * (double)x->expiring;
+}
+
+void info_leave_part(struct call *c, unsigned with)
+{
+    struct core *core = server->cores[c->shard->index];
+    struct buf *out = c->reply.out;
+    struct info_core x;
+    if (server->keyspace.options.limited)
+        evict_tell_core(core);
+    info_measure(core, &x);
+    x.sessions = info_measure_sessions(core);
+    x.order_depth -= x.order_depth > 0; /* the one that this is a part of */
+    x.error_count = core->error_kinds;
+    x.command_count = with & INFO_WITH_COMMANDS ? registry_count(server->registry) : 0;
+    x.with_times = with & INFO_WITH_TIMES;
+    x.with_hashes = server->core_count > 1 && with & INFO_WITH_TOPICS;
     buf_append(out, &x, sizeof(x));
-    append_dbs(out, &core->shard, &x);
-    memcpy(out->data + start, &x, sizeof(x));
+    append_dbs(out, &core->shard);
     buf_append(out, core->errors, x.error_count * sizeof(*core->errors));
     buf_append(out, core->command_stats, x.command_count * sizeof(*core->command_stats));
     for (unsigned i = 0; x.with_hashes && i < PUBSUB_KINDS; i++)
         pubsub_visit(core, (enum pubsub_kind)i, append_hash, out);
+    if (x.with_times)
+        latency_pack_times(core, out);
+}
+
+static void info_run(struct call *c)
+{
+    unsigned wanted = wanted_sections(c);
+    info_leave_part(c, (wanted & 1u << INFO_COMMANDSTATS ? INFO_WITH_COMMANDS : 0) |
+                           (wanted & 1u << INFO_LATENCYSTATS ? INFO_WITH_TIMES : 0) |
+                           (wanted & 1u << INFO_STATS ? INFO_WITH_TOPICS : 0));
 }
 
 /* ---- Adding up ---- */
@@ -158,6 +206,11 @@ static void take(struct slice *from, void *to, size_t size)
     *from = (struct slice){from->data + size, from->size - size};
 }
 
+static uint64_t greater(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 static void add_stats(struct core_stats *to, const struct core_stats *x)
 {
     to->commands += x->commands;
@@ -168,20 +221,29 @@ static void add_stats(struct core_stats *to, const struct core_stats *x)
     to->output_bytes += x->output_bytes;
     to->error_replies += x->error_replies;
     to->iterations += x->iterations;
+    to->turn_us_max = greater(to->turn_us_max, x->turn_us_max);
+    to->turn_commands_max = greater(to->turn_commands_max, x->turn_commands_max);
+    to->cron_us += x->cron_us;
+    to->aof_us += x->aof_us;
     to->sleeps += x->sleeps;
     to->wakes_sent += x->wakes_sent;
     to->borrows += x->borrows;
     to->query_limit_closed += x->query_limit_closed;
     to->output_limit_closed += x->output_limit_closed;
+    to->evicted_clients += x->evicted_clients;
     to->auth_failures += x->auth_failures;
+    to->hops_received += x->hops_received;
+    to->reads += x->reads;
+    to->writes += x->writes;
+    to->replies_grown += x->replies_grown;
+    to->sweep_us += x->sweep_us;
+    to->sweeps_cut += x->sweeps_cut;
+    to->acl_denied_command += x->acl_denied_command;
+    to->acl_denied_key += x->acl_denied_key;
+    to->acl_denied_channel += x->acl_denied_channel;
 }
 
-static uint64_t greater(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
-static void add_core(struct info_core *to, const struct info_core *x)
+void info_add_core(struct info_core *to, const struct info_core *x)
 {
     to->sessions.count += x->sessions.count;
     to->sessions.blocked += x->sessions.blocked;
@@ -191,19 +253,31 @@ static void add_core(struct info_core *to, const struct info_core *x)
     to->rates.commands += x->rates.commands;
     to->rates.input += x->rates.input;
     to->rates.output += x->rates.output;
+    to->rates.iterations += x->rates.iterations;
+    to->rates.cpu_us += x->rates.cpu_us;
     to->memory.entries += x->memory.entries;
     to->memory.blocks += x->memory.blocks;
     to->memory.tables += x->memory.tables;
+    to->memory.slack += x->memory.slack;
     to->memory.fixed += x->memory.fixed;
     to->memory.scripts += x->memory.scripts;
     to->memory.functions += x->memory.functions;
     to->data_peak += greater(x->data_peak, x->memory.entries + x->memory.blocks + x->memory.tables);
+    to->startup_bytes += x->startup_bytes;
+    to->cpu_us += x->cpu_us;
+    to->command_us += x->command_us;
+    to->stale += x->stale;
+    to->expiring += x->expiring;
+    to->mesh_depth += x->mesh_depth;
+    to->order_depth += x->order_depth;
     to->keys += x->keys;
     to->shard.hits += x->shard.hits;
     to->shard.misses += x->shard.misses;
     to->shard.expired += x->shard.expired;
+    to->shard.evicted += x->shard.evicted;
     to->shard.expired_swept += x->shard.expired_swept;
     to->shard.expired_fields += x->shard.expired_fields;
+    to->shard.payloads_checked += x->shard.payloads_checked;
     to->shard.freed_later += x->shard.freed_later;
     to->timeouts += x->timeouts;
     to->waited_keys += x->waited_keys;
@@ -229,6 +303,7 @@ static void add_db(struct info *info, const struct info_db *x)
                                     (double)x->avg_ttl_ms * (double)x->expiring) /
                                    (double)expiring);
     to->keys += x->keys;
+    to->table_bytes += x->table_bytes;
     to->expiring = expiring;
 }
 
@@ -247,7 +322,7 @@ static void add_part(struct info *info, struct slice part)
 {
     struct info_core *x = &info->cores[info->core_count++];
     take(&part, x, sizeof(*x));
-    add_core(&info->total, x);
+    info_add_core(&info->total, x);
     for (uint32_t i = 0; i < x->db_count; i++) {
         struct info_db d;
         take(&part, &d, sizeof(d));
@@ -272,6 +347,8 @@ static void add_part(struct info *info, struct slice part)
         buf_append(&info->topics[i], part.data, size);
         part = (struct slice){part.data + size, part.size - size};
     }
+    if (x->with_times)
+        latency_add_times(info->times, part);
 }
 
 static int compare_hashes(const void *a, const void *b)
@@ -310,22 +387,28 @@ static int compare_errors(const void *a, const void *b)
     return strcmp(((const struct error_stats *)a)->code, ((const struct error_stats *)b)->code);
 }
 
-static void info_merge(struct call *c, const struct split_parts *parts)
+void info_collect(struct call *c, const struct split_parts *parts, struct info *info)
 {
-    struct info info = {
+    *info = (struct info){
         .now_ms = c->now_ms,
         .total.db_count = c->keyspace->db_count,
-        .cores = zeroed(parts->count, sizeof(*info.cores)),
-        .dbs = zeroed(c->keyspace->db_count, sizeof(*info.dbs)),
-        .commands = zeroed(registry_count(server->registry), sizeof(*info.commands)),
-        .errors = zeroed((size_t)parts->count * ERROR_KINDS_MAX, sizeof(*info.errors)),
+        .cores = zeroed(parts->count, sizeof(*info->cores)),
+        .dbs = zeroed(c->keyspace->db_count, sizeof(*info->dbs)),
+        .commands = zeroed(registry_count(server->registry), sizeof(*info->commands)),
+        .times = latency_make_times(),
+        .errors = zeroed((size_t)parts->count * (ERROR_KINDS_MAX + 1), sizeof(*info->errors)),
     };
     for (uint32_t i = 0; i < parts->count; i++)
-        add_part(&info, (struct slice){parts->sections[i].data, parts->sections[i].size});
-    settle_topics(&info);
-    qsort(info.errors, info.error_count, sizeof(*info.errors), compare_errors);
+        add_part(info, (struct slice){parts->sections[i].data, parts->sections[i].size});
+    settle_topics(info);
+    qsort(info->errors, info->error_count, sizeof(*info->errors), compare_errors);
+}
 
+static void info_merge(struct call *c, const struct split_parts *parts)
+{
+    struct info info;
     struct buf text;
+    info_collect(c, parts, &info);
     buf_init(&text);
     unsigned wanted = wanted_sections(c);
     for (unsigned i = 0; i < INFO_SECTION_COUNT; i++) {

@@ -8,8 +8,9 @@
 
 enum info_section {
     INFO_SERVER, INFO_CLIENTS, INFO_MEMORY, INFO_PERSISTENCE, INFO_STATS, INFO_REPLICATION,
-    INFO_CPU, INFO_MODULES, INFO_COMMANDSTATS, INFO_ERRORSTATS, INFO_CLUSTER, INFO_SHARDS,
-    INFO_KEYSPACE,
+    INFO_CPU, INFO_MODULES, INFO_COMMANDSTATS, INFO_ERRORSTATS,
+    INFO_LATENCYSTATS, INFO_CLUSTER, INFO_SHARDS,
+    INFO_KEYSPACE, INFO_DEBUG,
     INFO_SECTION_COUNT,
 };
 
@@ -27,6 +28,8 @@ struct info_rates {
     double commands;
     double input; /* bytes */
     double output;
+    double iterations;
+    double cpu_us;
 };
 
 /* One core's numbers; several added up. Plain data: a part of INFO leaves it as bytes. */
@@ -35,6 +38,13 @@ struct info_core {
     struct info_rates rates;
     struct core_memory memory;
     uint64_t data_peak;
+    uint64_t startup_bytes;
+    uint64_t cpu_us;       /* CPU time of its thread, since the counters began */
+    uint64_t command_us;   /* ... of it, in commands */
+    double stale;          /* keys that have expired and are still there, about */
+    uint64_t expiring;     /* keys with an expiry */
+    uint64_t mesh_depth;   /* batches that wait for it, by now */
+    uint64_t order_depth;  /* entries of the order log that it has not passed */
     struct core_stats stats;
     struct shard_stats shard;
     uint64_t keys;
@@ -53,6 +63,7 @@ struct info_core {
     uint32_t error_count;   /* struct error_stats */
     uint32_t command_count; /* struct command_stats, by id; 0: not asked for */
     bool with_hashes;       /* of the topics, kind by kind */
+    bool with_times;        /* of the commands: see cmd/latency.h; last of all */
 };
 
 struct info_db {
@@ -60,6 +71,7 @@ struct info_db {
     uint64_t keys;
     uint64_t expiring;
     int64_t avg_ttl_ms;
+    uint64_t table_bytes;
 };
 
 struct info {
@@ -70,9 +82,45 @@ struct info {
     struct info_db *dbs; /* by database; total.db_count of them, empty ones included */
     struct command_stats *commands;
     struct buf topics[PUBSUB_KINDS]; /* hashes: several cores may have the same ones */
+    struct histogram **times; /* of commands, by id; NULL in it: none */
     struct error_stats *errors; /* sorted by code */
     uint32_t error_count;
 };
 
+/* The parts of an entry that names all shards: a core's numbers, and all of them again. What
+ * `collect` makes lives until the end of the iteration. */
+#define INFO_WITH_COMMANDS 1u
+#define INFO_WITH_TOPICS 2u
+#define INFO_WITH_TIMES 4u
+void info_leave_part(struct call *c, unsigned with);
+void info_collect(struct call *c, const struct split_parts *parts, struct info *info);
+/* A core's numbers, but for its sessions', of which there may be many. On its thread, or while it
+ * stands still. */
+void info_measure(const struct core *core, struct info_core *x);
+struct info_sessions info_measure_sessions(const struct core *core);
+void info_add_core(struct info_core *to, const struct info_core *x);
+
 /* Appends a section, its heading included. */
 void info_append_section(struct buf *to, const struct info *info, enum info_section section);
+void info_append_memory(struct buf *to, const struct info *info);
+
+/* What INFO's section `memory`, MEMORY STATS and MEMORY DOCTOR tell: bytes.
+ *
+ * `used` is what Lasca counts; `active` that with the free room in the shards' pages; `resident`
+ * what of the process is in memory and in no file; `rss` that with the program and its libraries;
+ * `committed` what the allocator may touch. */
+struct info_memory_report {
+    uint64_t used, peak, startup, clients, tables;
+    uint64_t dataset, overhead; /* keys and values; all else */
+    uint64_t eval, functions;   /* texts of scripts and functions */
+    uint64_t aof_buffer;
+    uint64_t active, resident, rss, committed;
+    char allocator[32];
+};
+void info_report_memory(const struct info_core *total, struct info_memory_report *r);
+/* The three parts of that: what only a core may look at, or whoever has them all stand still;
+ * what any thread may; and what follows from the cores' numbers and these. */
+void info_look_at_shared(struct info_memory_report *r);
+void info_look_at_system(struct info_memory_report *r);
+void info_count_memory(const struct info_core *total, struct info_memory_report *r);
+double info_ratio(uint64_t a, uint64_t b); /* 0 where b is */

@@ -1,70 +1,22 @@
-/* INFO's texts, a function a section. Names, order and units are Redis 7.2's.
- *
- * Memory: used_memory is what keys, values, their tables and the clients' buffers take, in the
- * sizes they were allocated with, and what each core has of its own. It leaves out free room within
- * the shards' pages, the code, the stacks, the mesh and the order log, and the receive buffers,
- * which are mapped once: all that is in used_memory_rss, which the kernel counts.
- * used_memory_startup is the cores' own, used_memory_overhead all but keys and values. The peak is
- * the sum of the cores' peaks: a little more than the true one where they were reached at different
- * times. */
+/* INFO's texts, a function a section; info_memory.c has that on memory. Names, order and units are
+ * Redis 7.2's. */
 #include <inttypes.h>
-#include <stdio.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "net/ring.h"
+#include "proto/crc64.h"
 #include "server/cmd/info.h"
+#include "server/evict.h"
+#include "server/cmd/latency.h"
 #include "server/persist/aof.h"
 #include "server/persist/journal.h"
 #include "server/persist/load.h"
 #include "server/persist/save.h"
-#include "server/script/function.h"
-#include "server/script/store.h"
 #include "server/server.h"
+#include "server/supervise.h"
 #include "shard/type/entry.h"
-
-#ifdef LASCA_SYSTEM_MALLOC
-#define ALLOCATOR "libc"
-#else
-#define ALLOCATOR "mimalloc"
-#endif
-
-static void append_value(void *context, const char *name, const char *value)
-{
-    buf_append_text(context, value);
-}
-
-/* An option's value as CONFIG GET prints it. */
-static void append_option(struct buf *to, const char *field, const char *option)
-{
-    struct slice name = slice_of(option);
-    buf_append_text(to, field);
-    config_get(&server->config, &name, 1, append_value, to);
-    buf_append_text(to, "\r\n");
-}
-
-/* 1024-based, two digits behind the point: "1.50K". */
-static void append_human(struct buf *to, const char *field, uint64_t bytes)
-{
-    static const char units[] = "BKMGTP";
-    unsigned unit = 0;
-    double n = (double)bytes;
-    while (n >= 1024 && units[unit + 1]) {
-        n /= 1024;
-        unit++;
-    }
-    buf_printf(to, unit ? "%s:%.2f%c\r\n" : "%s:%.0f%c\r\n", field, n, units[unit]);
-}
-
-/* The field, and the one for people to read. */
-static void append_bytes(struct buf *to, const char *field, uint64_t bytes)
-{
-    char human[64];
-    snprintf(human, sizeof(human), "%s_human", field);
-    buf_printf(to, "%s:%" PRIu64 "\r\n", field, bytes);
-    append_human(to, human, bytes);
-}
 
 static double percent(uint64_t part, uint64_t whole)
 {
@@ -73,15 +25,33 @@ static double percent(uint64_t part, uint64_t whole)
 
 /* ---- Server ---- */
 
+/* Numbered by kind, as with Redis. */
+static void append_listener(struct buf *to, enum listener_kind kind, const char *name,
+                            int64_t port)
+{
+    const struct config *config = &server->config;
+    if (port == 0)
+        return;
+    buf_printf(to, "listener%d:name=%s", (int)kind, name);
+    for (uint32_t i = 0; i < config->bind_count; i++)
+        buf_printf(to, ",bind=%s", config->bind[i]);
+    buf_printf(to, ",port=%" PRId64 "\r\n", port);
+}
+
 static void append_listeners(struct buf *to)
 {
     const struct config *config = &server->config;
-    if (config->port == 0)
-        return;
-    buf_append_text(to, "listener0:name=tcp");
-    for (uint32_t i = 0; i < config->bind_count; i++)
-        buf_printf(to, ",bind=%s", config->bind[i]);
-    buf_printf(to, ",port=%" PRId64 "\r\n", config->port);
+    append_listener(to, LISTENER_TCP, "tcp", config->port);
+    if (config->unixsocket[0])
+        buf_printf(to, "listener%d:name=unix,bind=%s\r\n", LISTENER_UNIX, config->unixsocket);
+    append_listener(to, LISTENER_TLS, "tls", config->tls_port);
+}
+
+/* The same for builds of the same version by the same compiler. */
+static uint64_t build_id(void)
+{
+    static const char build[] = "lasca " LASCA_VERSION " " __VERSION__;
+    return crc64(0, (struct slice){build, sizeof(build) - 1});
 }
 
 static void append_build(struct buf *to)
@@ -91,8 +61,9 @@ static void append_build(struct buf *to)
     uname(&os);
     buf_printf(to,
                "redis_version:%s\r\nredis_git_sha1:00000000\r\nredis_git_dirty:0\r\n"
-               "lasca_version:%s\r\nredis_mode:standalone\r\nos:%s %s %s\r\narch_bits:%zu\r\n",
-               SERVER_REDIS_VERSION, LASCA_VERSION, os.sysname, os.release, os.machine,
+               "redis_build_id:%" PRIx64 "\r\nlasca_version:%s\r\nredis_mode:standalone\r\n"
+               "os:%s %s %s\r\narch_bits:%zu\r\n",
+               SERVER_REDIS_VERSION, build_id(), LASCA_VERSION, os.sysname, os.release, os.machine,
                sizeof(void *) * 8);
     buf_printf(to,
                "monotonic_clock:POSIX clock_gettime\r\nmultiplexing_api:%s\r\nio_backend:%s\r\n"
@@ -104,10 +75,11 @@ static void append_server(struct buf *to, const struct info *info)
 {
     int64_t up_s = (info->now_ms - server->started_ms) / 1000;
     append_build(to);
-    buf_printf(to, "process_id:%d\r\nprocess_supervised:no\r\nrun_id:%s\r\n", (int)getpid(),
-               server->run_id);
+    buf_printf(to, "process_id:%d\r\nprocess_supervised:%s\r\nrun_id:%s\r\n", (int)getpid(),
+               supervise_name(server->supervisor), server->run_id);
     buf_printf(to, "tcp_port:%" PRId64 "\r\nserver_time_usec:%" PRId64 "\r\n",
-               server->config.port, info->now_ms * 1000);
+               server->config.port ? server->config.port : server->config.tls_port,
+               info->now_ms * 1000);
     buf_printf(to, "uptime_in_seconds:%" PRId64 "\r\nuptime_in_days:%" PRId64 "\r\n", up_s,
                up_s / 86400);
     buf_printf(to, "hz:10\r\nconfigured_hz:10\r\nlru_clock:%u\r\n",
@@ -135,82 +107,6 @@ static void append_clients(struct buf *to, const struct info *info)
                "\r\ntotal_blocking_keys:%" PRIu64 "\r\ntotal_blocking_keys_on_nokey:%" PRIu64
                "\r\n",
                t->tracking, t->timeouts, t->waited_keys, t->waited_removals);
-}
-
-/* ---- Memory ---- */
-
-/* Resident bytes, by /proc/self/statm; 0 where that cannot be read. */
-static uint64_t resident_bytes(void)
-{
-    unsigned long long pages = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (!f)
-        return 0;
-    if (fscanf(f, "%*u %llu", &pages) != 1)
-        pages = 0;
-    fclose(f);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-static uint64_t system_bytes(void)
-{
-    return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-static void append_used(struct buf *to, const struct info *info, uint64_t used, uint64_t resident)
-{
-    const struct core_memory *m = &info->total.memory;
-    uint64_t clients = info->total.sessions.memory;
-    uint64_t peak = info->total.data_peak + clients + m->fixed;
-    uint64_t dataset = m->entries + m->blocks;
-    append_bytes(to, "used_memory", used);
-    append_bytes(to, "used_memory_rss", resident);
-    append_bytes(to, "used_memory_peak", peak);
-    buf_printf(to, "used_memory_peak_perc:%.2f%%\r\n", percent(used, peak));
-    buf_printf(to, "used_memory_overhead:%" PRIu64 "\r\nused_memory_startup:%" PRIu64 "\r\n",
-               used - dataset, m->fixed);
-    buf_printf(to, "used_memory_dataset:%" PRIu64 "\r\nused_memory_dataset_perc:%.2f%%\r\n",
-               dataset, percent(dataset, used - m->fixed));
-    append_bytes(to, "total_system_memory", system_bytes());
-}
-
-/* Interpreters, and the texts that they have run. */
-static void append_scripts(struct buf *to, const struct core_memory *m)
-{
-    uint64_t eval = scripts_memory(server->scripts);
-    uint64_t functions = functions_memory(server->functions);
-    buf_printf(to, "used_memory_vm_eval:%" PRIu64 "\r\n", m->scripts);
-    append_bytes(to, "used_memory_lua", m->scripts);
-    buf_printf(to,
-               "used_memory_scripts_eval:%" PRIu64 "\r\nnumber_of_cached_scripts:%" PRIu64 "\r\n"
-               "number_of_functions:%" PRIu32 "\r\nnumber_of_libraries:%" PRIu32 "\r\n"
-               "used_memory_vm_functions:%" PRIu64 "\r\n",
-               eval, scripts_count(server->scripts), server->functions->registered_count,
-               server->functions->library_count, m->functions);
-    append_bytes(to, "used_memory_vm_total", m->scripts + m->functions);
-    buf_printf(to, "used_memory_functions:%" PRIu64 "\r\n", functions);
-    append_bytes(to, "used_memory_scripts", eval + functions);
-}
-
-static void append_memory(struct buf *to, const struct info *info)
-{
-    const struct core_memory *m = &info->total.memory;
-    uint64_t clients = info->total.sessions.memory;
-    uint64_t used = m->entries + m->blocks + m->tables + m->fixed + clients;
-    uint64_t resident = resident_bytes();
-    append_used(to, info, used, resident);
-    append_scripts(to, m);
-    buf_append_text(to, "maxmemory:0\r\nmaxmemory_human:0B\r\n");
-    append_option(to, "maxmemory_policy:", "maxmemory-policy");
-    buf_printf(to, "mem_fragmentation_ratio:%.2f\r\nmem_fragmentation_bytes:%" PRId64 "\r\n",
-               (double)resident / (double)used, (int64_t)(resident - used));
-    buf_printf(to,
-               "mem_not_counted_for_evict:0\r\nmem_replication_backlog:0\r\n"
-               "mem_total_replication_buffers:0\r\nmem_clients_slaves:0\r\n"
-               "mem_clients_normal:%" PRIu64 "\r\nmem_cluster_links:0\r\nmem_aof_buffer:0\r\n"
-               "mem_allocator:" ALLOCATOR "\r\nactive_defrag_running:0\r\n"
-               "lazyfree_pending_objects:%" PRIu64 "\r\nlazyfreed_objects:%" PRIu64 "\r\n",
-               clients, info->total.garbage, info->total.shard.freed_later - info->total.garbage);
 }
 
 /* ---- Persistence ---- */
@@ -318,16 +214,65 @@ static void append_traffic(struct buf *to, const struct info *info)
                atomic_load_explicit(&server->rejected_count, memory_order_relaxed));
 }
 
+static void append_gone(struct buf *to, const struct info_core *t)
+{
+    buf_printf(to,
+               "expired_subkeys:%" PRIu64 "\r\nexpired_keys:%" PRIu64
+               "\r\nexpired_stale_perc:%.2f\r\nexpired_time_cap_reached_count:%" PRIu64
+               "\r\nexpire_cycle_cpu_milliseconds:%" PRIu64 "\r\n",
+               t->shard.expired_fields, t->shard.expired,
+               t->expiring ? 100 * t->stale / (double)t->expiring : 0, t->stats.sweeps_cut,
+               t->stats.sweep_us / 1000);
+    uint64_t exceeded_us, now_exceeded_us;
+    evict_exceeded(core_self()->now_us, &exceeded_us, &now_exceeded_us);
+    buf_printf(to, "evicted_keys:%" PRIu64 "\r\nevicted_clients:%" PRIu64 "\r\n",
+               t->shard.evicted, t->stats.evicted_clients);
+    buf_printf(to,
+               "total_eviction_exceeded_time:%" PRIu64
+               "\r\ncurrent_eviction_exceeded_time:%" PRIu64 "\r\n",
+               exceeded_us / 1000, now_exceeded_us / 1000);
+}
+
+static void append_input_output(struct buf *to, const struct info_core *t)
+{
+    buf_printf(to,
+               "unexpected_error_replies:0\r\ntotal_error_replies:%" PRIu64
+               "\r\ndump_payload_sanitizations:%" PRIu64 "\r\ntotal_reads_processed:%" PRIu64
+               "\r\ntotal_writes_processed:%" PRIu64 "\r\nio_threaded_reads_processed:0\r\n"
+               "io_threaded_writes_processed:0\r\nreply_buffer_shrinks:%" PRIu64
+               "\r\nreply_buffer_expands:%" PRIu64 "\r\n",
+               t->stats.error_replies, t->shard.payloads_checked, t->stats.reads, t->stats.writes,
+               t->stats.replies_grown, t->stats.replies_grown);
+    buf_printf(to,
+               "client_query_buffer_limit_disconnections:%" PRIu64
+               "\r\nclient_output_buffer_limit_disconnections:%" PRIu64 "\r\n",
+               t->stats.query_limit_closed, t->stats.output_limit_closed);
+}
+
+/* The event loops of all cores together: turns of them, and the CPU time of their threads. */
+static void append_loops(struct buf *to, const struct info_core *t)
+{
+    double turn_us = t->rates.iterations > 0 ? t->rates.cpu_us / t->rates.iterations : 0;
+    buf_printf(to,
+               "eventloop_cycles:%" PRIu64 "\r\neventloop_duration_sum:%" PRIu64
+               "\r\neventloop_duration_cmd_sum:%" PRIu64
+               "\r\ninstantaneous_eventloop_cycles_per_sec:%.0f"
+               "\r\ninstantaneous_eventloop_duration_usec:%.0f\r\n",
+               t->stats.iterations, t->cpu_us, t->command_us, t->rates.iterations, turn_us);
+    buf_printf(to,
+               "acl_access_denied_auth:%" PRIu64 "\r\nacl_access_denied_cmd:%" PRIu64
+               "\r\nacl_access_denied_key:%" PRIu64 "\r\nacl_access_denied_channel:%" PRIu64
+               "\r\n",
+               t->stats.auth_failures, t->stats.acl_denied_command, t->stats.acl_denied_key,
+               t->stats.acl_denied_channel);
+}
+
 static void append_stats(struct buf *to, const struct info *info)
 {
     const struct info_core *t = &info->total;
     append_traffic(to, info);
     buf_append_text(to, "sync_full:0\r\nsync_partial_ok:0\r\nsync_partial_err:0\r\n");
-    buf_printf(to,
-               "expired_subkeys:%" PRIu64 "\r\nexpired_keys:%" PRIu64
-               "\r\nevicted_keys:0\r\nevicted_clients:0\r\n"
-               "total_eviction_exceeded_time:0\r\ncurrent_eviction_exceeded_time:0\r\n",
-               t->shard.expired_fields, t->shard.expired);
+    append_gone(to, t);
     buf_printf(to, "keyspace_hits:%" PRIu64 "\r\nkeyspace_misses:%" PRIu64 "\r\n", t->shard.hits,
                t->shard.misses);
     buf_printf(to,
@@ -342,21 +287,10 @@ static void append_stats(struct buf *to, const struct info *info)
                         "current_active_defrag_time:0\r\n");
     buf_printf(to,
                "tracking_total_keys:%" PRIu64 "\r\ntracking_total_items:%" PRIu64
-               "\r\ntracking_total_prefixes:%" PRIu64 "\r\nunexpected_error_replies:0\r\n",
+               "\r\ntracking_total_prefixes:%" PRIu64 "\r\n",
                t->tracked_keys, t->tracked_items, t->prefixes);
-    buf_printf(to,
-               "total_error_replies:%" PRIu64 "\r\ndump_payload_sanitizations:0\r\n"
-               "io_threaded_reads_processed:0\r\nio_threaded_writes_processed:0\r\n",
-               t->stats.error_replies);
-    buf_printf(to,
-               "client_query_buffer_limit_disconnections:%" PRIu64
-               "\r\nclient_output_buffer_limit_disconnections:%" PRIu64 "\r\n",
-               t->stats.query_limit_closed, t->stats.output_limit_closed);
-    buf_printf(to,
-               "eventloop_cycles:%" PRIu64 "\r\nacl_access_denied_auth:%" PRIu64
-               "\r\nacl_access_denied_cmd:0\r\nacl_access_denied_key:0\r\n"
-               "acl_access_denied_channel:0\r\n",
-               t->stats.iterations, t->stats.auth_failures);
+    append_input_output(to, t);
+    append_loops(to, t);
 }
 
 /* ---- Replication, CPU, modules, cluster ---- */
@@ -385,6 +319,8 @@ static void append_cpu(struct buf *to, const struct info *info)
     append_time(to, "used_cpu_user", own.ru_utime);
     append_time(to, "used_cpu_sys_children", children.ru_stime);
     append_time(to, "used_cpu_user_children", children.ru_utime);
+    append_time(to, "used_cpu_sys_main_thread", own.ru_stime); /* all threads are alike */
+    append_time(to, "used_cpu_user_main_thread", own.ru_utime);
 }
 
 static void append_nothing(struct buf *to, const struct info *info)
@@ -426,19 +362,33 @@ static void append_errorstats(struct buf *to, const struct info *info)
     }
 }
 
+static void append_latencystats(struct buf *to, const struct info *info)
+{
+    latency_append_percentiles(to, info->times);
+}
+
 /* ---- Shards, keyspace ---- */
 
 static void append_shards(struct buf *to, const struct info *info)
 {
     for (uint32_t i = 0; i < info->core_count; i++) {
         const struct info_core *x = &info->cores[i];
+        const struct core_memory *m = &x->memory;
         buf_printf(to,
                    "shard%u:keys=%" PRIu64 ",sessions=%" PRIu64 ",commands=%" PRIu64
                    ",hops_sent=%" PRIu64 ",splits=%" PRIu64 ",crosses=%" PRIu64 ",sleeps=%" PRIu64
-                   ",wakes=%" PRIu64 ",borrows=%" PRIu64 "\r\n",
+                   ",wakes=%" PRIu64 ",borrows=%" PRIu64,
                    x->shard_index, x->keys, x->sessions.count, x->stats.commands,
                    x->stats.hops_sent, x->stats.splits, x->stats.crosses, x->stats.sleeps,
                    x->stats.wakes_sent, x->stats.borrows);
+        buf_printf(to,
+                   ",hops_received=%" PRIu64 ",memory=%" PRIu64 ",hits=%" PRIu64 ",misses=%" PRIu64
+                   ",expired=%" PRIu64 ",evicted=%" PRIu64
+                   ",ops_per_sec=%.0f,busy_perc=%.1f,cpu_seconds=%.3f,mesh_depth=%" PRIu64
+                   ",order_depth=%" PRIu64 "\r\n",
+                   x->stats.hops_received, m->entries + m->blocks + m->tables, x->shard.hits,
+                   x->shard.misses, x->shard.expired, x->shard.evicted, x->rates.commands,
+                   x->rates.cpu_us / 1e4, (double)x->cpu_us / 1e6, x->mesh_depth, x->order_depth);
     }
 }
 
@@ -450,6 +400,16 @@ static void append_keyspace(struct buf *to, const struct info *info)
                        info->dbs[i].keys, info->dbs[i].expiring, info->dbs[i].avg_ttl_ms);
 }
 
+static void append_debug(struct buf *to, const struct info *info)
+{
+    const struct core_stats *st = &info->total.stats;
+    buf_printf(to,
+               "eventloop_duration_aof_sum:%" PRIu64 "\r\neventloop_duration_cron_sum:%" PRIu64
+               "\r\neventloop_duration_max:%" PRIu64 "\r\neventloop_cmd_per_cycle_max:%" PRIu64
+               "\r\n",
+               st->aof_us, st->cron_us, st->turn_us_max, st->turn_commands_max);
+}
+
 void info_append_section(struct buf *to, const struct info *info, enum info_section section)
 {
     static const struct {
@@ -458,7 +418,7 @@ void info_append_section(struct buf *to, const struct info *info, enum info_sect
     } sections[INFO_SECTION_COUNT] = {
         [INFO_SERVER] = {"Server", append_server},
         [INFO_CLIENTS] = {"Clients", append_clients},
-        [INFO_MEMORY] = {"Memory", append_memory},
+        [INFO_MEMORY] = {"Memory", info_append_memory},
         [INFO_PERSISTENCE] = {"Persistence", append_persistence},
         [INFO_STATS] = {"Stats", append_stats},
         [INFO_REPLICATION] = {"Replication", append_replication},
@@ -466,9 +426,11 @@ void info_append_section(struct buf *to, const struct info *info, enum info_sect
         [INFO_MODULES] = {"Modules", append_nothing},
         [INFO_COMMANDSTATS] = {"Commandstats", append_commandstats},
         [INFO_ERRORSTATS] = {"Errorstats", append_errorstats},
+        [INFO_LATENCYSTATS] = {"Latencystats", append_latencystats},
         [INFO_CLUSTER] = {"Cluster", append_cluster},
         [INFO_SHARDS] = {"Shards", append_shards},
         [INFO_KEYSPACE] = {"Keyspace", append_keyspace},
+        [INFO_DEBUG] = {"Debug", append_debug},
     };
     buf_printf(to, "# %s\r\n", sections[section].heading);
     sections[section].append(to, info);

@@ -247,21 +247,33 @@ static int64_t now_s(void)
     return (int64_t)t.tv_sec;
 }
 
+void aof_reset_stats(void)
+{
+    struct aof *a = server->aof;
+    aof_lock(a);
+    a->rewrites = 0;
+    a->failures = 0;
+    aof_unlock(a);
+}
+
 void aof_report(struct aof_report *r)
 {
     struct aof *a = server->aof;
     struct journal_report j = {0};
+    bool snapshot = save_in_progress() && save_kind_now() == SAVE_RDB;
     journal_report(&j);
     aof_lock(a);
-    /* One that waits for nothing but the end of what was given up is as good as under way. */
-    bool rewriting = a->step != REWRITE_NONE && (!a->abandoned || a->scheduled);
+    /* One that waits for nothing but the end of what was given up, or for the next cron, is as good
+     * as under way: there, Redis would have begun it at once. */
+    bool waits = a->scheduled && a->failures < AOF_FAILURES_MAX && !snapshot;
+    bool rewriting = waits || (a->step != REWRITE_NONE && (!a->abandoned || a->scheduled));
     *r = (struct aof_report){
         .enabled = a->mode != AOF_OFF,
         .rewriting = rewriting,
         .scheduled = a->scheduled,
         .last_rewrite_ok = a->last_ok,
         .last_rewrite_s = a->last_s,
-        .current_rewrite_s = rewriting ? now_s() - a->began_s : -1,
+        .current_rewrite_s = !rewriting ? -1 : a->step == REWRITE_NONE ? 0 : now_s() - a->began_s,
         .rewrites = a->rewrites,
         .consecutive_failures = a->failures,
         .current_size = a->settled_size + (a->journaling ? j.size : 0),

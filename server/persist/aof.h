@@ -77,6 +77,8 @@ struct aof_report {
     uint64_t current_size, base_size;
 };
 void aof_report(struct aof_report *r);
+/* Any thread: CONFIG RESETSTAT. Failures are forgotten: an automatic rewrite is tried again. */
+void aof_reset_stats(void);
 
 /* A base without RDB (aof-use-rdb-preamble no): what a save hands over, turned into commands that
  * make the same. On the saver's thread. */

@@ -22,6 +22,8 @@
 
 #define AOF_PATH_SIZE 4096
 #define AOF_ERROR_SIZE 1024
+/* Failures in a row from which on automatic rewrites wait. */
+#define AOF_FAILURES_MAX 3
 
 enum aof_mode {
     AOF_OFF,
@@ -69,7 +71,6 @@ struct aof {
 
     char **load_list;
     uint32_t load_count;
-    struct buf load_text;
 };
 
 static inline void aof_lock(struct aof *a)

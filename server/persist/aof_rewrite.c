@@ -15,9 +15,8 @@
 #include "server/persist/save.h"
 #include "server/server.h"
 
-/* After so many failures in a row automatic rewrites wait: a minute, then twice as long each time,
- * up to an hour. What Redis does. */
-#define FAILURES_MAX 3
+/* After AOF_FAILURES_MAX failures in a row automatic rewrites wait: a minute, then twice as long
+ * each time, up to an hour. What Redis does. */
 #define RETRY_DELAY_S 60
 #define RETRY_DELAY_S_MAX 3600
 
@@ -470,7 +469,7 @@ bool aof_rewrite_ask(struct core *c, bool *scheduled, const char **error)
 /* Not yet: rewrites have failed again and again. */
 static bool is_limited(struct aof *a)
 {
-    if (a->failures < FAILURES_MAX) {
+    if (a->failures < AOF_FAILURES_MAX) {
         a->retry_delay_s = a->retry_at_s = 0;
         return false;
     }

@@ -379,6 +379,11 @@ void journal_turn_off(struct core *c)
     atomic_store(&server->journal->overloaded, false);
 }
 
+void journal_reset_stats(void)
+{
+    atomic_store_explicit(&server->journal->delayed_fsync, 0, memory_order_relaxed);
+}
+
 void journal_report(struct journal_report *r)
 {
     const struct journal *j = server->journal;

@@ -119,3 +119,5 @@ struct journal_report {
     uint64_t commits;
 };
 void journal_report(struct journal_report *r);
+/* Any thread: CONFIG RESETSTAT. */
+void journal_reset_stats(void);

@@ -11,6 +11,7 @@
 
 #include "proto/mem.h"
 #include "server/effects.h"
+#include "server/latency.h"
 #include "server/persist/journal_inside.h"
 #include "server/persist/save.h"
 #include "server/server.h"
@@ -234,6 +235,7 @@ static void write_on(struct core *c)
     struct journal *j = server->journal;
     struct journal_piece *p = j->queue;
     j->state = JOURNAL_WRITE_UNDER_WAY;
+    j->write_begun_us = latency_now_us();
     j->write = (struct file_write){
         .fd = p->file->fd, .data = p->bytes.data, .size = p->bytes.size, .sync = j->write.sync,
         .done = on_written, .context = j,
@@ -296,6 +298,8 @@ static void settle_write(struct core *c)
 {
     struct journal *j = server->journal;
     struct journal_piece *p = j->queue;
+    latency_note(c, j->write.sync ? "aof-fsync-always" : "aof-write",
+                 latency_now_us() - j->write_begun_us);
     atomic_fetch_add_explicit(&j->size, p->file == j->file ? j->write.written : 0,
                               memory_order_relaxed);
     p->wrote |= j->write.written > 0;

@@ -65,6 +65,7 @@ struct journal {
     enum journal_write state;  /* of the first in it */
     struct file_write write;
     int write_error;
+    int64_t write_begun_us;    /* by latency_now_us, as the next */
     int64_t retry_us;
 
     /* The sync of the second: of the core that wrote last. */
@@ -72,6 +73,7 @@ struct journal {
     struct journal_file *sync_file;
     uint64_t sync_number;
     int sync_error;
+    int64_t sync_begun_us;
 
     /* Read by all. */
     _Atomic uint32_t committer __attribute__((aligned(64))); /* core + 1; 0: none */

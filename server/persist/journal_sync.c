@@ -1,5 +1,6 @@
 /* The journal, appendfsync everysec: what was written is synced once a second, beside the writes
  * that come meanwhile, by the core that wrote last. */
+#include "server/latency.h"
 #include "server/persist/journal_inside.h"
 #include "server/persist/save.h"
 #include "server/server.h"
@@ -32,6 +33,7 @@ static void settle(struct core *c)
 {
     struct journal *j = server->journal;
     atomic_store(&j->sync_ended, 0);
+    latency_note(c, "aof-fsync-everysec", latency_now_us() - j->sync_begun_us);
     journal_file_drop(j->sync_file);
     if (j->sync_error) {
         atomic_store_explicit(&j->last_error, j->sync_error, memory_order_relaxed);
@@ -68,6 +70,7 @@ void journal_sync_step(struct core *c)
     atomic_store(&j->unsynced, false);
     j->sync_number = atomic_load(&j->durable);
     j->sync_file = j->file;
+    j->sync_begun_us = latency_now_us();
     atomic_fetch_add_explicit(&j->sync_file->uses, 1, memory_order_relaxed);
     j->sync = (struct file_write){
         .fd = j->file->fd, .sync = true, .done = on_synced, .context = c,

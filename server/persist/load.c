@@ -13,6 +13,7 @@
 
 #include "proto/mem.h"
 #include "server/bundle.h"
+#include "server/listeners.h"
 #include "server/persist/aof.h"
 #include "server/persist/load_inside.h"
 #include "server/server.h"
@@ -167,8 +168,12 @@ void load_fail(struct load *l, const char *format, ...)
     if (atomic_exchange(&l->failed, true))
         return; /* the first reason is the one to be told */
     log_write(&server->log, LOG_WARNING, "%s", text);
-    if (l->at_start)
-        _exit(1);
+    if (!l->at_start)
+        return;
+    if (!l->from_aof)
+        log_write(&server->log, LOG_WARNING,
+                  "Terminating server after rdb file reading failure.");
+    _exit(1);
 }
 
 bool load_is_over(struct load *l)
@@ -287,7 +292,6 @@ static void plan(struct load *l, bool from_aof)
     clock_gettime(CLOCK_REALTIME, &now);
     l->from_aof = from_aof;
     l->verify = c->rdbchecksum;
-    l->deep = c->sanitize_dump_payload == SANITIZE_YES;
     l->truncates = c->aof_load_truncated;
     atomic_store(&l->key_delay, c->key_load_delay);
     uint64_t total = from_aof ? 0 : size_of_file(l->rdb_path);
@@ -399,7 +403,7 @@ static void end(struct core *c, struct shard *const *shards, void *context)
         _exit(1);
     }
     if (l->at_start)
-        log_write(&server->log, LOG_NOTICE, "Ready to accept connections tcp");
+        server_log_ready();
     atomic_store_explicit(&l->phase, LOAD_IDLE, memory_order_release);
     if (l->done)
         l->done(l->context, ok);

@@ -70,7 +70,7 @@ static void note_command(struct reading *r)
     uint32_t argc = p->args_count < 2 ? p->args_count : 2;
     for (uint32_t i = 0; i < argc; i++)
         argv[i] = (struct slice){p->base + p->args[i].offset, p->args[i].size};
-    const struct command *row = argc ? registry_resolve(server->registry, argv, argc) : NULL;
+    const struct command *row = argc ? registry_resolve_proper(server->registry, argv, argc) : NULL;
     if (!row || !row->run) {
         struct slice name = argc ? argv[0] : SLICE("");
         load_fail(r->load,

@@ -60,7 +60,7 @@ struct load {
     bool from_aof;
     bool replaces;  /* keys that are there get the value of the file */
     bool journaled; /* before: journaling is off meanwhile */
-    bool verify, deep, truncates; /* options, as they were at the begin */
+    bool verify, truncates; /* options, as they were at the begin */
     char rdb_path[4096];
     const char *const *aof_paths;
     uint32_t aof_count;
@@ -75,7 +75,6 @@ struct load {
     struct load_batch **open; /* by core: being filled */
     int64_t told_us;         /* when the log last told of progress */
     uint64_t records;        /* handed out */
-    int64_t file_us;
 
     struct load_budget budget;
     struct load_lane *lanes; /* by core */

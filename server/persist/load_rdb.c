@@ -186,8 +186,7 @@ static void fail_record(struct load *l, const struct rdb_load *found)
 bool load_insert(struct load *l, struct core *c, struct load_batch *b, int64_t until_us)
 {
     struct rdb_load found = {
-        .now_ms = l->now_ms, .deep = l->deep, .replaces = l->replaces, .leaves_out = tell_empty,
-        .context = l,
+        .now_ms = l->now_ms, .replaces = l->replaces, .leaves_out = tell_empty, .context = l,
     };
     bool good = true;
     do {

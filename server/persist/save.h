@@ -106,8 +106,8 @@ struct shutdown_plan {
 bool shutdown_is_trivial(const struct shutdown_plan *plan);
 /* Any core. NULL where one is in progress (or nobody waits). */
 struct bundle **shutdown_begin(const struct shutdown_plan *plan);
-/* Main thread: a signal asks for one. */
-void shutdown_by_signal(void);
+/* Main thread: a signal asks for one; `flags` are enum process_shutdown. */
+void shutdown_by_signal(unsigned flags);
 bool shutdown_in_progress(void);
 /* Any thread, when the process ends without one: what was being written is removed. */
 void save_remove_temp(void);
@@ -126,3 +126,5 @@ struct save_report {
     uint64_t keys_done, keys_total;
 };
 void save_report(struct save_report *r);
+/* Any thread: CONFIG RESETSTAT. */
+void save_reset_stats(void);

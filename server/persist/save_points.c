@@ -96,6 +96,14 @@ void save_count_anew(void)
     pthread_mutex_unlock(&s->mutex);
 }
 
+void save_reset_stats(void)
+{
+    struct save *s = server->save;
+    pthread_mutex_lock(&s->mutex);
+    s->report.saves = 0;
+    pthread_mutex_unlock(&s->mutex);
+}
+
 void save_report(struct save_report *r)
 {
     struct save *s = server->save;

@@ -16,6 +16,7 @@
 #include "server/persist/load.h"
 #include "server/persist/save_inside.h"
 #include "server/persist/stand.h"
+#include "server/process_words.h"
 #include "server/server.h"
 
 struct bundle **shutdown_begin(const struct shutdown_plan *plan)
@@ -37,9 +38,13 @@ struct bundle **shutdown_begin(const struct shutdown_plan *plan)
     return plan->waited ? &x->waiter : NULL;
 }
 
-void shutdown_by_signal(void)
+void shutdown_by_signal(unsigned flags)
 {
-    struct shutdown_plan plan = {0};
+    struct shutdown_plan plan = {
+        .save = (flags & PROCESS_SAVE) != 0,
+        .nosave = (flags & PROCESS_NOSAVE) != 0,
+        .force = (flags & PROCESS_FORCE) != 0,
+    };
     shutdown_begin(&plan);
 }
 

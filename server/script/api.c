@@ -9,10 +9,12 @@
 
 #include "proto/mem.h"
 #include "proto/number.h"
+#include "server/acl.h"
 #include "server/execute.h"
 #include "server/script/busy.h"
 #include "server/script/local.h"
 #include "server/server.h"
+#include "server/evict.h"
 #include "server/write_fault.h"
 
 #define ARGS_MIN 32
@@ -86,7 +88,7 @@ static struct slice format_number(lua_Number number, char *to)
 /* The arguments on the stack, which hold on to their bytes while they stay there; they may fill it,
  * so nothing is pushed before they are gone. NULL where one is neither a string nor a number, or
  * none is there: then the error takes their place. */
-static const struct slice *read_arguments(lua_State *l, struct interpreter *i, uint32_t count)
+static struct slice *read_arguments(lua_State *l, struct interpreter *i, uint32_t count)
 {
     if (count == 0) {
         push_error_text(l, "Please specify at least one argument for this redis lib call");
@@ -119,8 +121,10 @@ static const char *with_dash(const char *text)
 }
 
 /* Why a script may not run a command now; NULL where it may. */
-static const char *refusal(const struct script_run *r, const struct command *row, uint32_t argc)
+static const char *refusal(const struct script_run *r, const struct command *row,
+                           const struct slice *argv, uint32_t argc)
 {
+    struct session *s = r->inner.outer->session;
     if (!row || (argc > 1 && row->subcommand_count && !row->parent))
         return "Unknown Redis command called from script";
     bool fits = row->arity > 0 ? argc == (uint32_t)row->arity : argc >= (uint32_t)-row->arity;
@@ -128,10 +132,17 @@ static const char *refusal(const struct script_run *r, const struct command *row
         return "Wrong number of args calling Redis command from script";
     if (row->flags & CMD_NOSCRIPT && !(server->scripts_debug && strcmp(row->name, "debug") == 0))
         return "This Redis command is not allowed from script";
+    if (__builtin_expect(acl_limits(s), 0)) {
+        const char *denied = acl_refuse_in_script(r->inner.core, s, row, argv, argc);
+        if (denied)
+            return denied;
+    }
     if (r->inner.read_only && (row->flags & (CMD_WRITE | CMD_MAY_REPLICATE)))
         return "Write commands are not allowed from read-only scripts.";
-    if (write_fault_any() && (row->flags & CMD_WRITE) && !r->inner.written)
+    if (write_fault_disk() && (row->flags & CMD_WRITE) && !r->inner.written)
         return with_dash(write_fault_text());
+    if (r->oom && (row->flags & CMD_DENYOOM) && !r->inner.written)
+        return with_dash(EVICT_OOM_TEXT);
     return NULL;
 }
 
@@ -142,7 +153,7 @@ static void push_refusal(lua_State *l, struct script_run *r, const struct comman
     push_error_text(l, text);
     lua_pushboolean(l, true);
     lua_setfield(l, -2, "ignore_error_stats_update");
-    execute_count_error(r->inner.core, SLICE("ERR"));
+    execute_count_error(r->inner.core, text[0] == '-' ? slice_of(text + 1) : SLICE("ERR"));
     if (row)
         r->inner.core->command_stats[row->id].rejected++;
 }
@@ -168,12 +179,13 @@ static void push_block_refusal(lua_State *l, struct script_run *r, const struct 
 }
 
 /* Leaves the reply's value on the stack; true where it is an error. */
-static bool run_command(lua_State *l, struct interpreter *i, const struct slice *argv,
-                        uint32_t argc)
+static bool run_command(lua_State *l, struct interpreter *i, struct slice *argv, uint32_t argc)
 {
     struct script_run *r = i->run;
     const struct command *row = registry_resolve(server->registry, argv, argc);
-    const char *refused = refusal(r, row, argc);
+    if (__builtin_expect(row && row->flags & CMD_RENAMED, 0))
+        argv[0] = command_proper_name(row);
+    const char *refused = refusal(r, row, argv, argc);
     if (__builtin_expect(refused != NULL, 0)) {
         push_refusal(l, r, row, refused);
         return true;
@@ -197,7 +209,7 @@ static int call_command(lua_State *l, bool raises)
 {
     struct interpreter *i = running(l)->interpreter;
     uint32_t argc = (uint32_t)lua_gettop(l);
-    const struct slice *argv = read_arguments(l, i, argc);
+    struct slice *argv = read_arguments(l, i, argc);
     bool failed = !argv || run_command(l, i, argv, argc);
     return failed && raises ? lua_error(l) : 1;
 }
@@ -323,19 +335,21 @@ static int redis_debug(lua_State *l)
     return 0;
 }
 
-/* There is one user, who may do everything. */
 static int redis_acl_check_cmd(lua_State *l)
 {
-    struct interpreter *i = running(l)->interpreter;
+    const struct script_run *r = running(l);
+    struct interpreter *i = r->interpreter;
     uint32_t argc = (uint32_t)lua_gettop(l);
     const struct slice *argv = read_arguments(l, i, argc);
     if (!argv)
         return lua_error(l);
     const struct command *row = registry_resolve(server->registry, argv, argc);
+    bool known = row && !(argc > 1 && row->subcommand_count && !row->parent);
+    bool permits = known && acl_permits(r->inner.outer->session, row, argv, argc);
     lua_settop(l, 0);
-    if (!row || (argc > 1 && row->subcommand_count && !row->parent))
+    if (!known)
         return raise(l, "Invalid command passed to redis.acl_check_cmd()");
-    lua_pushboolean(l, true);
+    lua_pushboolean(l, permits);
     return 1;
 }
 

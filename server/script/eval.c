@@ -10,6 +10,7 @@
 #include "server/script/local.h"
 #include "server/script/script.h"
 #include "server/server.h"
+#include "server/evict.h"
 #include "server/write_fault.h"
 
 #define SLOTS_MIN 64
@@ -272,7 +273,7 @@ static void run(struct script_core *s, struct call *call, struct compiled *slot,
     struct script *script = slot->script;
     bool no_writes = !(script->flags & SCRIPT_COMPAT) && (script->flags & SCRIPT_NO_WRITES);
     bool read_only = call->command->flags & CMD_READONLY;
-    if (write_fault_any() && !(script->flags & (SCRIPT_COMPAT | SCRIPT_NO_WRITES))) {
+    if (write_fault_disk() && !(script->flags & (SCRIPT_COMPAT | SCRIPT_NO_WRITES))) {
         reply_error(&call->reply, "%s", write_fault_script_text());
         return;
     }
@@ -281,8 +282,16 @@ static void run(struct script_core *s, struct call *call, struct compiled *slot,
                     "ERR Can not execute a script with write flag using *_ro command.");
         return;
     }
+    bool declared = !(script->flags & SCRIPT_COMPAT);
+    bool oom = write_fault_is_oom() &&
+               !(declared && script->flags & (SCRIPT_ALLOW_OOM | SCRIPT_NO_WRITES));
+    if (oom && declared) {
+        reply_error(&call->reply, "%s", EVICT_OOM_TEXT);
+        return;
+    }
     struct script_run r = {
-        .call = call, .name = script->name, .keys = call->argv + FIRST_KEY, .key_count = keys,
+        .oom = oom, .call = call, .name = script->name,
+        .keys = call->argv + FIRST_KEY, .key_count = keys,
         .args = call->argv + FIRST_KEY + keys, .arg_count = call->argc - FIRST_KEY - keys,
     };
     struct script_limits limits = {.read_only = read_only || no_writes};

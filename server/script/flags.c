@@ -37,5 +37,7 @@ uint32_t script_command_flags(const struct request *r)
     if (!known)
         return flags;
     flags &= ~(CMD_WRITE | CMD_MAY_REPLICATE);
-    return declared & SCRIPT_NO_WRITES ? flags : flags | CMD_WRITE;
+    if (declared & SCRIPT_NO_WRITES)
+        return flags;
+    return flags | CMD_WRITE | (declared & SCRIPT_ALLOW_OOM ? 0 : CMD_DENYOOM);
 }

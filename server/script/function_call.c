@@ -6,6 +6,7 @@
 #include "server/script/local.h"
 #include "server/script/script.h"
 #include "server/server.h"
+#include "server/evict.h"
 #include "server/write_fault.h"
 
 #define FIRST_KEY 3 /* argument */
@@ -62,8 +63,10 @@ void function_call_run(struct call *call)
     uint32_t keys;
     const char *refusal = f ? read_key_count(call->argv, call->argc, &keys)
                             : "ERR Function not found";
-    if (!refusal && write_fault_any() && !(f->flags & SCRIPT_NO_WRITES))
+    if (!refusal && write_fault_disk() && !(f->flags & SCRIPT_NO_WRITES))
         refusal = write_fault_script_text();
+    if (!refusal && write_fault_is_oom() && !(f->flags & (SCRIPT_ALLOW_OOM | SCRIPT_NO_WRITES)))
+        refusal = EVICT_OOM_TEXT;
     if (!refusal && (call->command->flags & CMD_READONLY) && !(f->flags & SCRIPT_NO_WRITES))
         refusal = "ERR Can not execute a script with write flag using *_ro command.";
     if (refusal) {

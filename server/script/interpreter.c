@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "proto/mem.h"
+#include "server/observe.h"
 #include "server/script/busy.h"
 #include "server/script/libraries.h"
 #include "server/server.h"
@@ -211,6 +212,10 @@ static const char *read_source(lua_State *l, void *context, size_t *size)
 bool interpreter_compile(lua_State *l, struct slice source, const char *chunk)
 {
     struct source from = {.text = source};
+    if (source.size > INTERPRETER_TEXT_MAX) {
+        lua_pushliteral(l, "script too large");
+        return false;
+    }
     /* The parser of 5.1 does not hold on to the chunk's name: nothing may be collected now. */
     lua_gc(l, LUA_GCSTOP, 0);
     int status = lua_load(l, read_source, &from, chunk);
@@ -295,6 +300,18 @@ static void after_run(struct interpreter *i, struct script_run *r, int base)
     collect(i);
 }
 
+/* What the script returns, or was ended by, is the error of a command that it has called. */
+static bool is_counted_error(lua_State *l)
+{
+    if (!lua_istable(l, -1))
+        return false;
+    lua_pushliteral(l, "ignore_error_stats_update");
+    lua_rawget(l, -2);
+    bool counted = lua_toboolean(l, -1);
+    lua_pop(l, 1);
+    return counted;
+}
+
 bool interpreter_run(struct interpreter *i, struct script_run *r,
                      const struct script_limits *limits)
 {
@@ -308,6 +325,8 @@ bool interpreter_run(struct interpreter *i, struct script_run *r,
         r->inner.declared = limits->declared;
         r->inner.declared_count = limits->declared_count;
     }
+    if (__builtin_expect(server->observing.monitored, 0))
+        observe_script(r->inner.core, r->call);
     r->interpreter = i;
     r->protocol = 2;
     restore_environment(i, function);
@@ -317,6 +336,7 @@ bool interpreter_run(struct interpreter *i, struct script_run *r,
     i->run = r;
     int status = lua_pcall(l, count, 1, function);
     size_t mark = r->call->reply.out->size;
+    r->call->error_counted = is_counted_error(l);
     if (!r->inner.strayed && status == 0)
         convert_to_reply(l, r->protocol, &r->call->reply);
     else if (!r->inner.strayed)

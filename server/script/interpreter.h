@@ -19,6 +19,8 @@
 /* Longest text of a number that becomes an argument. */
 #define SCRIPT_NUMBER_SIZE 32
 #define SCRIPT_ERROR_SIZE 512
+/* Of a script's source, and of what string.rep makes: 5.1 counts in an int in places. */
+#define INTERPRETER_TEXT_MAX ((size_t)512 * 1024 * 1024)
 
 struct script_run;
 
@@ -52,6 +54,8 @@ struct script_run {
     bool unwinding;          /* it strayed, or was killed: nothing in it may catch that */
     bool killed;
     char killed_at[LUA_IDSIZE + 16]; /* "user_script:1" */
+    bool oom;                /* memory was short when it began, and it has not said that it may go
+                              * on all the same: only until it has written */
     bool busy;               /* it has run past busy-reply-threshold */
     int64_t started_us;
 };

@@ -119,6 +119,28 @@ static int matching(lua_State *l)
     return original(l);
 }
 
+/* 5.1 counts the results in an int, and where that overflows writes far beyond its stack
+ * (CVE-2025-46817). */
+static int unpack_table(lua_State *l)
+{
+    luaL_checktype(l, 1, LUA_TTABLE);
+    int64_t first = luaL_optint(l, 2, 1);
+    int64_t last = lua_isnoneornil(l, 3) ? (int64_t)lua_objlen(l, 1) : luaL_checkint(l, 3);
+    if (last - first >= LUAI_MAXCSTACK)
+        return luaL_error(l, "too many results to unpack");
+    return original(l);
+}
+
+/* It cannot be interrupted, and 5.1 would go on until no memory is left. */
+static int repeat(lua_State *l)
+{
+    size_t size;
+    luaL_checklstring(l, 1, &size);
+    if (size && luaL_checknumber(l, 2) > (double)(INTERPRETER_TEXT_MAX / size))
+        return luaL_error(l, "resulting string too large");
+    return original(l);
+}
+
 /* Catching errors. */
 
 static void rethrow(lua_State *l)
@@ -245,12 +267,12 @@ void sandbox_replace(lua_State *l)
         {"getmetatable", get_metatable}, {"setmetatable", changing}, {"rawset", changing},
         {"rawget", reading},             {"pcall", protected_call},  {"xpcall", catching},
         {"loadstring", load_string},     {"load", load_pieces},
-        {"collectgarbage", collect_garbage},
+        {"collectgarbage", collect_garbage}, {"unpack", unpack_table},
     };
     static const struct replacement table[] = {{"insert", changing}, {"setn", changing}};
     static const struct replacement string[] = {
         {"find", matching}, {"match", matching}, {"gmatch", matching}, {"gfind", matching},
-        {"gsub", matching},
+        {"gsub", matching}, {"rep", repeat},
     };
     static const struct replacement coroutine[] = {{"resume", catching}};
     lua_getfield(l, -1, "next");

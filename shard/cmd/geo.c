@@ -262,7 +262,7 @@ const struct command geo_commands[] = {
         .since = "3.2.0",
         .complexity = "O(log(N)) for each member requested, where N is the number of elements in "
                       "the sorted set.",
-        .syntax = "key member [member ...]",
+        .syntax = "key [member [member ...]]",
         .summary = "Returns the places of members as geohash text.",
     },
     {
@@ -276,7 +276,7 @@ const struct command geo_commands[] = {
         .group = "geo",
         .since = "3.2.0",
         .complexity = "O(N) where N is the number of members requested.",
-        .syntax = "key member [member ...]",
+        .syntax = "key [member [member ...]]",
         .summary = "Returns the longitude and latitude of members.",
     },
     {0},

@@ -464,7 +464,7 @@ const struct command geo_search_commands[] = {
                       "the circular area delimited by center and radius and M is the number of "
                       "items inside the index.",
         .syntax = "key longitude latitude radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] "
-                  "[WITHHASH] [COUNT count [ANY]] [ASC | DESC] [STORE key] [STOREDIST key]",
+                  "[WITHHASH] [COUNT count [ANY]] [ASC | DESC] [STORE key | STOREDIST key]",
         .summary = "Returns, or keeps under a key, the members within a circle.",
         .deprecated_since = "6.2.0",
         .replaced_by = "`GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` argument",
@@ -510,7 +510,7 @@ const struct command geo_search_commands[] = {
                       "the circular area delimited by center and radius and M is the number of "
                       "items inside the index.",
         .syntax = "key member radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT "
-                  "count [ANY]] [ASC | DESC] [STORE key] [STOREDIST key]",
+                  "count [ANY]] [ASC | DESC] [STORE key | STOREDIST key]",
         .summary = "Returns, or keeps under a key, the members within a circle around a member.",
         .deprecated_since = "6.2.0",
         .replaced_by = "`GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` and `FROMMEMBER` "

@@ -63,6 +63,8 @@ static void reply_draws(struct call *c, const struct place *p, const struct valu
     reply_head(c, count, with_values);
     struct hash_pair pair;
     for (uint64_t i = 0; i < count && hash_random_next(&r, &pair); i++) {
+        if (call_reply_is_vain(c))
+            break;
         if (with_values)
             reply_pair(&c->reply, &pair);
         else

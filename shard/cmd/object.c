@@ -2,6 +2,7 @@
  *
  * None of them counts as a use of the key. */
 #include "shard/db.h"
+#include "shard/evict.h"
 
 /* Finds the key of a subcommand; false, having replied null, where there is none. */
 static bool find_object(struct call *c, struct place *p)
@@ -53,8 +54,9 @@ static void idletime_run(struct call *c)
     reply_integer(&c->reply, (int64_t)(db_idle_ms(&p) / 1000));
 }
 
-/* Redis has one object for each of the integers from 0 below 10000, with this count of references.
- * Here values are never shared, but whoever asks expects Redis's answer. */
+/* Redis has one object for each of the integers from 0 below 10000, with this count of references,
+ * unless keys are evicted by when or how often they were used, which it notes in the object. Here
+ * values are never shared, but whoever asks expects Redis's answer. */
 #define SHARED_INTEGERS 10000
 #define SHARED_REFCOUNT INT32_MAX
 
@@ -65,7 +67,10 @@ static void refcount_run(struct call *c)
         return;
 
     int64_t value;
-    bool shared = db_string_integer(&p, &value) && value >= 0 && value < SHARED_INTEGERS;
+    const struct keyspace_options *o = &c->keyspace->options;
+    bool by_use = o->limited &&
+                  (o->evict_order == EVICT_BY_IDLE || o->evict_order == EVICT_BY_FREQUENCY);
+    bool shared = !by_use && db_string_integer(&p, &value) && value >= 0 && value < SHARED_INTEGERS;
     reply_integer(&c->reply, shared ? SHARED_REFCOUNT : 1);
 }
 

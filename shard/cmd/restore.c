@@ -65,8 +65,9 @@ static bool read_expiry(struct call *c, bool absolute, int64_t *expires_ms)
 static bool read_payload(struct call *c, struct rdb_value *v)
 {
     const struct keyspace_options *o = &c->keyspace->options;
-    struct rdb_options options = {c->keyspace, o->sanitize, o->loading ? 0 : c->now_ms};
+    struct rdb_options options = {c->keyspace, o->loading ? 0 : c->now_ms, o->unchecked};
     bool bad_data;
+    c->shard->stats.payloads_checked++;
     if (rdb_read_payload(c->argv[3], &options, v, &bad_data))
         return true;
     reply_error(&c->reply, bad_data ? "ERR Bad data format"
@@ -168,7 +169,7 @@ const struct command restore_commands[] = {
         .run = restore_run,
         .arity = -4,
         .route = ROUTE_KEY,
-        .flags = CMD_WRITE | CMD_DENYOOM | CMD_ASKING,
+        .flags = CMD_WRITE | CMD_DENYOOM | CMD_ASKING | CMD_SYSTEM,
         .acl = ACL_KEYSPACE | ACL_DANGEROUS,
         .keys = KEYS_ONE(KEY_OW | KEY_UPDATE),
         .group = "server",

@@ -231,6 +231,18 @@ static void spop_run(struct call *c)
     db_notify_taken(&p, NOTIFY_SET, "spop");
 }
 
+/* In pieces: the reply may become too long to be sent. */
+static void reply_repeated(struct call *c, const struct value *v, uint64_t count,
+                           const struct value_random *random)
+{
+    enum { PIECE = 1024 };
+    while (count > 0 && !call_reply_is_vain(c)) {
+        uint64_t n = count < PIECE ? count : PIECE;
+        set_sample_repeated(v, n, random, reply_member, &c->reply);
+        count -= n;
+    }
+}
+
 /* SRANDMEMBER with a count; a negative one asks for that many with repetitions. */
 static void random_count(struct call *c)
 {
@@ -248,7 +260,7 @@ static void random_count(struct call *c)
     struct value_random random = random_of(&p);
     if (wanted < 0) {
         reply_array(&c->reply, (size_t)-wanted);
-        set_sample_repeated(&v, (uint64_t)-wanted, &random, reply_member, &c->reply);
+        reply_repeated(c, &v, (uint64_t)-wanted, &random);
         return;
     }
     uint64_t all = set_count(&v), count = (uint64_t)wanted < all ? (uint64_t)wanted : all;

@@ -32,6 +32,7 @@ struct options {
     uint32_t get_count;
     struct pattern *gets;   /* owned; room for one an argument */
     uint32_t store;         /* argument of the key to store in; 0: none */
+    locale_t collate;       /* of texts that are not stored; NULL: by bytes */
 };
 
 struct item {
@@ -88,6 +89,16 @@ static void read_by(struct options *o, struct slice text)
     o->unsorted |= p.constant;
 }
 
+/* Patterns find keys that nobody has named: only who may read all keys may use them. */
+static bool may_look_up(struct call *c, const char *option)
+{
+    if (!c->keyspace->reads_all_keys || c->keyspace->reads_all_keys(c))
+        return true;
+    reply_error(&c->reply, "ERR %s option of SORT denied due to insufficient ACL permissions.",
+                option);
+    return false;
+}
+
 /* Reads the option at argument *i, and moves it to the option's last argument. */
 static bool read_option(struct call *c, uint32_t *i, struct options *o)
 {
@@ -105,7 +116,10 @@ static bool read_option(struct call *c, uint32_t *i, struct options *o)
         o->store = ++*i;
     } else if (call_arg_is(c, at, "by") && left >= 1) {
         read_by(o, c->argv[++*i]);
+        return o->by.constant || may_look_up(c, "BY");
     } else if (call_arg_is(c, at, "get") && left >= 1) {
+        if (!may_look_up(c, "GET"))
+            return false;
         o->gets[o->get_count++] = read_pattern(c->argv[++*i]);
     } else {
         reply_error_syntax(&c->reply);
@@ -326,11 +340,17 @@ static int compare_bytes(struct slice a, struct slice b)
     return order ? order : (a.size > b.size) - (a.size < b.size);
 }
 
-static int compare_by(struct slice a, struct slice b)
+/* By a locale, what follows a NUL is nothing, as with Redis: a NUL follows each text. */
+static int compare_texts(const struct options *o, struct slice a, struct slice b)
+{
+    return o->collate ? strcoll_l(a.data, b.data, o->collate) : compare_bytes(a, b);
+}
+
+static int compare_by(const struct options *o, struct slice a, struct slice b)
 {
     if (!a.data || !b.data)
         return (a.data != NULL) - (b.data != NULL);
-    return compare_bytes(a, b);
+    return compare_texts(o, a, b);
 }
 
 static int compare_scores(const struct item *a, const struct item *b)
@@ -348,9 +368,9 @@ static int compare_items(const void *left, const void *right, void *context)
     if (!o->alpha)
         order = compare_scores(a, b);
     else if (o->by_pattern)
-        order = compare_by(a->by, b->by);
+        order = compare_by(o, a->by, b->by);
     else
-        order = compare_bytes(a->text, b->text);
+        order = compare_texts(o, a->text, b->text);
     if (order)
         return o->descending ? -order : order;
     return (a->at > b->at) - (a->at < b->at);
@@ -495,6 +515,7 @@ static void sort_run(struct call *c)
     } else {
         /* What is stored, or a script goes by, shall not depend on how a set happens to lie. */
         bool matters = o.store || c->in_script;
+        o.collate = o.store ? NULL : c->keyspace->options.collate;
         if (o.unsorted && matters && p.entry && entry_type(p.entry) == TYPE_SET) {
             o.unsorted = o.by_pattern = false;
             o.alpha = true;

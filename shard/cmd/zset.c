@@ -312,7 +312,7 @@ static void reply_rank(const struct sample *s, uint64_t rank)
 
 static void sample_repeating(const struct sample *s, uint64_t count)
 {
-    for (; count > 0; count--)
+    for (; count > 0 && !call_reply_is_vain(s->c); count--)
         reply_rank(s, value_random_below(&s->random, zset_count(s->v)));
 }
 

@@ -588,8 +588,8 @@ const struct command zset_algebra_commands[] = {
         .complexity = "O(N*K)+O(M*log(M)) worst case with N being the smallest input sorted set, "
                       "K being the number of input sorted sets and M being the number of elements "
                       "in the resulting sorted set.",
-        .syntax = "numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE SUM | MIN | "
-                  "MAX] [WITHSCORES]",
+        .syntax = "numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | "
+                  "MAX>] [WITHSCORES]",
         .summary = "Returns the intersection of sorted sets.",
     },
     {
@@ -630,8 +630,8 @@ const struct command zset_algebra_commands[] = {
         .complexity = "O(N*K)+O(M*log(M)) worst case with N being the smallest input sorted set, "
                       "K being the number of input sorted sets and M being the number of elements "
                       "in the resulting sorted set.",
-        .syntax = "destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE SUM "
-                  "| MIN | MAX]",
+        .syntax = "destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM "
+                  "| MIN | MAX>]",
         .summary = "Keeps the intersection of sorted sets under a key.",
     },
     {
@@ -650,8 +650,8 @@ const struct command zset_algebra_commands[] = {
         .since = "6.2.0",
         .complexity = "O(N)+O(M*log(M)) with N being the sum of the sizes of the input sorted "
                       "sets, and M being the number of elements in the resulting sorted set.",
-        .syntax = "numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE SUM | MIN | "
-                  "MAX] [WITHSCORES]",
+        .syntax = "numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | "
+                  "MAX>] [WITHSCORES]",
         .summary = "Returns the union of sorted sets.",
     },
     {
@@ -672,8 +672,8 @@ const struct command zset_algebra_commands[] = {
         .since = "2.0.0",
         .complexity = "O(N)+O(M log(M)) with N being the sum of the sizes of the input sorted "
                       "sets, and M being the number of elements in the resulting sorted set.",
-        .syntax = "destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE SUM "
-                  "| MIN | MAX]",
+        .syntax = "destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM "
+                  "| MIN | MAX>]",
         .summary = "Keeps the union of sorted sets under a key.",
     },
     {0},

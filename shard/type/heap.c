@@ -1,9 +1,9 @@
 /* Slabs of equal blocks, after J. Bonwick, "The Slab Allocator", USENIX Summer 1994.
  *
- * A page is on exactly one list: `partial` of its class, `full`, or `empty`. Within a page, blocks
- * given back form a stack through their own first word; the others have never been handed out and
- * lie from `fresh` on. Fresh blocks are taken in address order and only when the stack is empty, so
- * what a page has not needed yet is never touched and costs no physical memory.
+ * A page is on exactly one list: `partial` of its class, `full`, `evacuating`, or `empty`. Within a
+ * page, blocks given back form a stack through their own first word; the others have never been
+ * handed out and lie from `fresh` on. Fresh blocks are taken in address order and only when the
+ * stack is empty, so what a page has not needed yet is never touched and costs no physical memory.
  */
 #include "shard/type/heap.h"
 
@@ -27,11 +27,13 @@
 struct heap_page {
     struct heap_page *next;
     struct heap_page *prev;
+    struct mem_chunk *chunk; /* where it is from */
     void *returned; /* stack of blocks given back */
     uint32_t fresh; /* offset in the page of the next block never handed out */
     uint16_t used;  /* blocks handed out */
     uint16_t block_size;
     uint16_t class;
+    bool evacuating;
     char blocks[] __attribute__((aligned(8)));
 };
 _Static_assert(HEAP_CLASS_COUNT == EXACT_COUNT + 3 * (1 << STEPS_LOG2), "classes end at 2048");
@@ -86,29 +88,21 @@ static void take_out(struct heap_page **list, struct heap_page *p)
         *list = p->next;
 }
 
-/* mimalloc aligns a plain allocation of a page's size to it, at no cost, while asking it for the
- * alignment doubles the size that it reserves. So ask plainly first, and look. */
-static void *page_memory(void)
-{
-    void *memory = mem_alloc(HEAP_PAGE_SIZE);
-    if ((uintptr_t)memory % HEAP_PAGE_SIZE == 0)
-        return memory;
-    mem_free(memory);
-    return mem_alloc_aligned(HEAP_PAGE_SIZE, HEAP_PAGE_SIZE);
-}
-
 static struct heap_page *page_create(struct heap *h)
 {
+    struct mem_chunk *chunk;
+    struct heap_page *p = mem_page_take(&h->pages, &chunk);
+    p->chunk = chunk;
     h->page_count++;
     h->held_bytes += HEAP_PAGE_SIZE;
-    return page_memory();
+    return p;
 }
 
 static void page_destroy(struct heap *h, struct heap_page *p)
 {
     h->page_count--;
     h->held_bytes -= HEAP_PAGE_SIZE;
-    mem_free_now(p);
+    mem_page_return(&h->pages, p->chunk, p);
 }
 
 static inline bool has_room(const struct heap_page *p)
@@ -131,6 +125,7 @@ static struct heap_page *page_start(struct heap *h, unsigned class, size_t block
     p->used = 0;
     p->class = (uint16_t)class;
     p->block_size = (uint16_t)block_size;
+    p->evacuating = false;
     put_first(&h->partial[class], p);
     return p;
 }
@@ -138,7 +133,7 @@ static struct heap_page *page_start(struct heap *h, unsigned class, size_t block
 /* The page has no block in use any more. */
 static void page_retire(struct heap *h, struct heap_page *p)
 {
-    take_out(&h->partial[p->class], p);
+    take_out(p->evacuating ? &h->evacuating : &h->partial[p->class], p);
     if (h->empty_count == HEAP_EMPTY_MAX) {
         page_destroy(h, p);
         return;
@@ -166,6 +161,7 @@ void heap_deinit(struct heap *h)
     for (unsigned class = 0; class < HEAP_CLASS_COUNT; class++)
         destroy_list(h, h->partial[class]);
     destroy_list(h, h->full);
+    destroy_list(h, h->evacuating);
     destroy_list(h, h->empty);
     assert(h->page_count == 0);
     heap_init(h);
@@ -221,6 +217,86 @@ void heap_free(struct heap *h, void *block, size_t size)
         page_retire(h, p);
 }
 
+/* --- Compaction --- */
+
+/* Pages by how full they are. */
+#define FILL_STEPS 16
+/* Fewer pages than this part of a class's are not worth the moving. */
+#define EVACUATE_SHARE 8
+
+size_t heap_idle(const struct heap *h)
+{
+    return h->held_bytes - h->used_bytes - h->empty_count * HEAP_PAGE_SIZE;
+}
+
+static uint32_t page_cap(const struct heap_page *p)
+{
+    return (uint32_t)(HEAP_PAGE_SIZE - offsetof(struct heap_page, blocks)) / p->block_size;
+}
+
+static uint32_t fill_of(const struct heap_page *p)
+{
+    return p->used * FILL_STEPS / (page_cap(p) + 1);
+}
+
+/* How many pages of a class could be empty, and how many there are of each fill. */
+static uint32_t count_spare(const struct heap_page *p, uint32_t *fills)
+{
+    uint32_t pages = 0, cap = p ? page_cap(p) : 1;
+    uint64_t used = 0;
+    for (; p; p = p->next) {
+        pages++;
+        used += p->used;
+        fills[fill_of(p)]++;
+    }
+    uint32_t spare = pages - (uint32_t)((used + cap - 1) / cap);
+    return spare > pages / EVACUATE_SHARE ? spare : 0;
+}
+
+static void evacuate_class(struct heap *h, unsigned class)
+{
+    uint32_t fills[FILL_STEPS] = {0}, below = 0, fill = 0;
+    uint32_t spare = count_spare(h->partial[class], fills);
+    while (fill < FILL_STEPS && below + fills[fill] <= spare)
+        below += fills[fill++];
+    uint32_t within = spare - below; /* of those that are exactly so full */
+    for (struct heap_page *p = h->partial[class], *next; spare && p; p = next) {
+        next = p->next;
+        uint32_t own = fill_of(p);
+        if (own > fill || (own == fill && within == 0))
+            continue;
+        within -= own == fill;
+        take_out(&h->partial[class], p);
+        p->evacuating = true;
+        put_first(&h->evacuating, p);
+    }
+}
+
+void heap_evacuate(struct heap *h)
+{
+    heap_evacuate_end(h);
+    for (unsigned class = 0; class < HEAP_CLASS_COUNT; class++)
+        evacuate_class(h, class);
+}
+
+bool heap_evacuates(const void *block, size_t size)
+{
+#ifdef LASCA_SYSTEM_MALLOC
+    return block && size; /* every one is moved, so that a sanitizer sees it */
+#else
+    return heap_class_size(size) <= SLAB_BLOCK_MAX && page_of(block)->evacuating;
+#endif
+}
+
+void heap_evacuate_end(struct heap *h)
+{
+    for (struct heap_page *p; (p = h->evacuating) != NULL;) {
+        take_out(&h->evacuating, p);
+        p->evacuating = false;
+        put_first(&h->partial[p->class], p);
+    }
+}
+
 static void check_page(const struct heap_page *p)
 {
     assert((uintptr_t)p % HEAP_PAGE_SIZE == 0 && p->fresh <= HEAP_PAGE_SIZE);
@@ -259,8 +335,11 @@ void heap_check(const struct heap *h)
     for (unsigned class = 0; class < HEAP_CLASS_COUNT; class++) {
         page_count += check_list(h->partial[class], &used_bytes);
         for (const struct heap_page *p = h->partial[class]; p; p = p->next)
-            assert(p->class == class && has_room(p) && p->used > 0);
+            assert(p->class == class && has_room(p) && p->used > 0 && !p->evacuating);
     }
+    page_count += check_list(h->evacuating, &used_bytes);
+    for (const struct heap_page *p = h->evacuating; p; p = p->next)
+        assert(p->evacuating && p->used > 0);
     size_t in_empty = 0;
     uint32_t empty_count = check_list(h->empty, &in_empty);
     assert(in_empty == 0 && empty_count == h->empty_count && empty_count <= HEAP_EMPTY_MAX);

@@ -10,10 +10,13 @@
  * (LASCA_SYSTEM_MALLOC) every block is an allocation of its own. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define HEAP_PAGE_SIZE ((size_t)64 * 1024)
+#include "proto/mem.h"
+
+#define HEAP_PAGE_SIZE MEM_PAGE_SIZE
 #define HEAP_BLOCK_MAX ((size_t)2048)
 #define HEAP_CLASS_COUNT 56
 /* Empty pages kept for reuse; further ones are given back at once. */
@@ -24,7 +27,9 @@ struct heap_page;
 struct heap {
     struct heap_page *partial[HEAP_CLASS_COUNT]; /* pages with a free block, by class */
     struct heap_page *full;     /* pages without one, of all classes */
+    struct heap_page *evacuating; /* pages that are to become empty: nothing is taken from them */
     struct heap_page *empty;    /* pages without a block, kept for reuse */
+    struct mem_pages pages;     /* where all come from */
     uint32_t empty_count;
     uint32_t page_count;        /* all pages, of all classes */
     size_t used_bytes;          /* blocks in use, rounded to their class (large ones included) */
@@ -42,5 +47,14 @@ void heap_free(struct heap *h, void *block, size_t size);
 /* The size of the class that `size` falls in: what a block of `size` may use. Above HEAP_BLOCK_MAX
  * it is `size` rounded up to 8. */
 size_t heap_class_size(size_t size);
+/* Bytes held beyond the blocks in use, but for the pages kept for reuse. */
+size_t heap_idle(const struct heap *h);
+/* Compaction. Chooses in each class the least used pages, as many as what is in use there has room
+ * in the others: whoever moves their blocks elsewhere makes them empty. Walks all partial pages. */
+void heap_evacuate(struct heap *h);
+/* True where the block lies in one of them. */
+bool heap_evacuates(const void *block, size_t size);
+/* Those that are not empty by now are pages like others again. */
+void heap_evacuate_end(struct heap *h);
 /* The self-check of tests: aborts on a broken invariant. */
 void heap_check(const struct heap *h);

@@ -202,7 +202,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     struct keyspace k;
     choose(&k, data[1]);
-    struct rdb_options o = {&k, false, data[1] & CLOCK ? NOW_MS : 0};
+    struct rdb_options o = {&k, data[1] & CLOCK ? NOW_MS : 0};
     struct rdb_reader r = {(const char *)data + 2, (const char *)data + size, NULL};
     struct rdb_value v;
     enum rdb_end end = rdb_read_value(&r, data[0], &o, &v);

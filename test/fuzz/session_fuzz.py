@@ -10,8 +10,9 @@ checker keeps reading back data of its own, in a database that no fuzzed request
 
 A finding is: the server ends or a sanitizer speaks; a reply that is not RESP; more or fewer replies
 than requests on a connection that sent whole requests; a reply with another request's content; data
-of the checker lost; a connection on which nothing moves for STUCK_SECONDS though replies are due; a
-stop that is not clean. It is printed with the seed and the last requests, and the exit status is 1.
+of the checker lost; a user who sees or changes what its rules forbid; a connection on which nothing
+moves for STUCK_SECONDS though replies are due; a stop that is not clean. It is printed with the
+seed and the last requests, and the exit status is 1.
 
 Each episode (one connection's life) is generated from the seed, the worker and its number alone;
 how the workers' episodes interleave is up to the scheduler.
@@ -24,8 +25,11 @@ import os
 import random
 import select
 import socket
+import ssl
 import struct
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -33,12 +37,13 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, os.path.join(ROOT, "test", "integration"))
 
 import harness  # noqa: E402
+import session_admin  # noqa: E402
 import session_scripts  # noqa: E402
 from harness import encode  # noqa: E402
 from session_requests import (  # noqa: E402
     BULK_MAX, CHECKED_DB, DISORDERING, PASSWORD, Generator, read_rows)
 
-STUCK_SECONDS = 10
+STUCK_SECONDS = 30  # PFSELFTEST with sanitizers on a busy machine takes long
 WORKERS = 6
 FORK = multiprocessing.get_context("fork")
 READ_SIZE = 1 << 16
@@ -93,7 +98,7 @@ class Replies:
                 return self._take_bulk()
             end = self.bytes.find(b"\r\n", self.at)
             if end < 0:
-                if len(self.bytes) - self.at > 1 << 20:
+                if len(self.bytes) - self.at > 1 << 26:  # MONITOR shows whole requests
                     self._fail("a line without end")
                 return None
             line = bytes(self.bytes[self.at:end])
@@ -169,6 +174,38 @@ class Replies:
         return (value,)
 
 
+class TlsSocket:
+    """TLS over a socket, with a socket's ways: what it cannot do now is a BlockingIOError."""
+
+    def __init__(self, plain, context):
+        self.tls = context.wrap_socket(plain)
+        self.unsent = None  # OpenSSL wants to be asked again for the same bytes
+        for name in ("close", "fileno", "setblocking", "setsockopt", "settimeout", "sendall"):
+            setattr(self, name, getattr(self.tls, name))
+
+    def send(self, data):
+        data = self.unsent or bytes(data)
+        self.unsent = None
+        try:
+            return self.tls.send(data)
+        except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            self.unsent = data
+            raise BlockingIOError from None
+        except ssl.SSLError:
+            raise BrokenPipeError from None
+
+    def recv(self, size):
+        try:
+            data = self.tls.recv(size)
+            while self.tls.pending():
+                data += self.tls.recv(size)
+            return data
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise BlockingIOError from None
+        except ssl.SSLError:
+            return b""
+
+
 # ---- episodes ----
 
 class Episode:
@@ -178,7 +215,8 @@ class Episode:
         self.fuzzer = fuzzer
         self.name = f"{fuzzer.seed}:{worker}:{number}"
         self.rng = random.Random(self.name)
-        self.generator = Generator(self.rng, fuzzer.rows, fuzzer.dumps)
+        self.generator = Generator(self.rng, fuzzer.rows, fuzzer.dumps, fuzzer.options,
+                                   fuzzer.debug)
         self.token = b"own-%d-%d-" % (worker, number)
         self.out = bytearray()
         self.expected = []  # a check of each reply, or None
@@ -189,6 +227,7 @@ class Episode:
         self.replies = Replies()
         self.received = 0
         self.last_replies = collections.deque(maxlen=KEPT_REQUESTS // 2)
+        self.hidden = None  # what no byte that comes may hold
         self.socket = None
 
     # What is sent.
@@ -309,8 +348,12 @@ class Episode:
 
     # How it goes over the wire.
 
-    def connect(self):
-        self.socket = socket.create_connection(("127.0.0.1", self.fuzzer.port), STUCK_SECONDS)
+    def connect(self, may_be_tls):
+        secure = may_be_tls and self.rng.random() < 0.25
+        port = self.fuzzer.tls_port if secure else self.fuzzer.port
+        self.socket = socket.create_connection(("127.0.0.1", port), STUCK_SECONDS)
+        if secure:
+            self.socket = TlsSocket(self.socket, self.fuzzer.tls)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self.rng.random() < 0.1:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -347,6 +390,8 @@ class Episode:
         return bool(data)
 
     def take(self, data):
+        if self.hidden and self.hidden in data:
+            raise Finding(f"forbidden data was sent: {data!r:.600}")
         for reply in self.replies.feed(data):
             self.last_replies.append(reply)
             if self.received >= len(self.expected) and not self.open_ended:
@@ -555,6 +600,51 @@ class Episode:
             killer.join()
             self.socket.close()
 
+    def live_limited(self):
+        """As a user who may do little: whatever it does, it sees and changes no secret. Others may
+        change its rules, and that may end its connection."""
+        low = self.rng.random() < 0.6
+        user = session_admin.LOW if low else self.rng.choice(session_admin.USERS)
+        if low:
+            self.fuzzer.make_secrets()
+            self.hidden = session_admin.SECRET
+        else:
+            self.fuzzer.ask(*session_admin.set_user(self.rng))
+        self.generator.wants_secrets = low
+        self.open_ended = True
+        self.add([b"AUTH", user, session_admin.LOW_PASSWORD], replies=0)
+        for _ in range(self.rng.choice([3, 30, 300])):
+            words = (self.generator.request() if self.rng.random() < 0.8
+                     else session_scripts.session_request(self.rng, b"1"))
+            if words[0].upper() in (b"AUTH", b"HELLO", b"RESET", b"CLIENT"):
+                continue
+            self.add(words, replies=0)
+        if low:
+            self.add([b"RESET"], replies=0)
+            self.mark = self.token + b"end"
+            self.add([b"AUTH", PASSWORD] if self.fuzzer.password else [b"PING"], replies=0)
+            self.add([b"ECHO", self.mark], replies=0)
+        self.exchange()
+        if low:
+            kept = self.fuzzer.ask(*session_admin.GET_SECRET)
+            if kept not in (None, session_admin.SECRET):
+                raise Finding(f"a secret has become {kept!r:.100}")
+        self.socket.close()
+
+    def live_as_stranger(self):
+        """Without a password nothing is done."""
+        if not self.fuzzer.password:
+            return self.live_limited()
+        self.open_ended = True
+        for _ in range(self.rng.choice([1, 10, 100])):
+            words = self.generator.request(ordered=True)
+            if words[0].lower() not in (b"auth", b"hello", b"reset", b"quit"):
+                self.add(words, is_error)
+        closed = self.exchange()
+        if not closed and not self.fuzzer.over() and self.received != len(self.expected):
+            raise Finding("replies are missing")
+        return self.socket.close()
+
     def live_shortly(self):
         self.rng.choice([self.socket.close, self.abort])()
 
@@ -564,9 +654,10 @@ class Episode:
             self.live_until_quit, self.live_broken, self.live_broken, self.live_broken,
             self.live_half_request, self.live_half_request, self.live_without_reading,
             self.live_talking, self.live_talking, self.live_talking, self.live_talking,
-            self.live_and_be_killed, self.live_shortly]
+            self.live_and_be_killed, self.live_shortly, self.live_limited, self.live_limited,
+            self.live_limited, self.live_limited, self.live_as_stranger, self.live_as_stranger]
         life = self.rng.choice(lives)
-        self.connect()
+        self.connect(life != self.live_half_closed)
         try:
             life()
         except Finding as finding:
@@ -694,6 +785,8 @@ class Fuzzer:
         self.seed = options.seed
         self.end = time.monotonic() + options.seconds
         self.password = options.seed % 2 == 1
+        self.debug = options.seed % 4 < 2
+        self.directory = tempfile.TemporaryDirectory(prefix="lasca-fuzz-")
         self.found = FORK.Event()
         self.problems = []
         harness.BINARY = os.path.abspath(options.server)
@@ -701,10 +794,44 @@ class Fuzzer:
         args = ["--proto-max-bulk-len", str(BULK_MAX)]
         if self.password:
             args += ["--requirepass", PASSWORD.decode()]
-        self.server = harness.Server(*args)
+        if not self.debug:
+            args += ["--enable-debug-command", "no"]
+        if options.seed % 3 == 0:
+            args += ["--aclfile", self._file("users", "user default on %s ~* &* +@all\n" % (
+                f">{PASSWORD.decode()}" if self.password else "nopass"))]
+        self.tls_port = harness.free_port()
+        self.server = harness.Server(*args, *self._tls_options())
         self.port = self.server.port
+        self.ask(b"ACL", b"SETUSER", session_admin.LOW, *session_admin.LOW_RULES)
+        self.ask(b"ACL", b"SAVE")
+        all_options = self.ask(b"CONFIG", b"GET", b"*")
+        self.options = [pair for pair in zip(all_options[::2], all_options[1::2])
+                        if pair[0] not in session_admin.UNTOUCHED and pair[0][:4] != b"tls-"]
         self.rows = read_rows(self.ask)
         self.dumps = [self.dump_of(count) for count in (0, 1, 3)]
+
+    def _file(self, name, text=None):
+        path = os.path.join(self.directory.name, name)
+        if text is not None:
+            with open(path, "w", encoding="ascii") as f:
+                f.write(text)
+        return path
+
+    def _tls_options(self):
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-keyout", self._file("key"), "-out", self._file("crt"), "-days", "2",
+             "-subj", "/CN=fuzz"], check=True, capture_output=True)
+        self.tls = ssl.create_default_context()
+        self.tls.check_hostname = False
+        self.tls.verify_mode = ssl.CERT_NONE
+        return ["--tls-port", self.tls_port, "--tls-cert-file", self._file("crt"),
+                "--tls-key-file", self._file("key"), "--tls-auth-clients", "no"]
+
+    def make_secrets(self):
+        for request in session_admin.SECRETS:
+            if request[0] == b"SET" or not self.ask(b"EXISTS", request[1]).endswith(b"1"):
+                self.ask(*request)
 
     def over(self):
         return time.monotonic() >= self.end or self.found.is_set()

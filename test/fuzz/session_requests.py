@@ -6,6 +6,7 @@ counts say how many arguments follow. Some requests are then broken, in ways tha
 to right ones. Blocking commands get timeouts of milliseconds.
 """
 
+import session_admin
 import session_scripts
 from harness import encode
 
@@ -18,7 +19,7 @@ BULK_MAX = 4 << 20  # keeps SETRANGE and SETBIT from making half a gigabyte
 EXCLUDED = {
     "shutdown", "flushall", "swapdb", "monitor", "sync", "psync", "replconf", "replicaof",
     "slaveof", "failover", "wait", "waitaof", "migrate", "cluster", "save", "bgsave",
-    "bgrewriteaof", "acl", "module", "latency", "subscribe", "psubscribe", "ssubscribe",
+    "bgrewriteaof", "acl", "module", "subscribe", "psubscribe", "ssubscribe",
     "unsubscribe", "punsubscribe", "sunsubscribe", "quit", "auth", "hello", "reset", "select",
     "multi", "exec", "discard"}
 EXCLUDED_SUBCOMMANDS = {
@@ -152,9 +153,12 @@ def read_rows(ask):
 class Generator:
     """Requests of one episode."""
 
-    def __init__(self, rng, rows, dumps):
+    def __init__(self, rng, rows, dumps, options=(), debug=True):
         self.rng = rng
         self.rows = rows
+        self.options = options  # names and values, for CONFIG SET
+        self.debug = debug  # DEBUG does what it is asked to
+        self.wants_secrets = False
         self.dumps = dumps  # of functions
         self.row = None  # the command under way
         self.may_wait = True
@@ -163,6 +167,8 @@ class Generator:
 
     def key(self):
         kind = self.rng.random()
+        if self.wants_secrets and self.rng.random() < 0.15:
+            return b"secret:%d" % self.rng.randrange(len(session_admin.SECRETS))
         if kind < 0.78:
             letters = FAMILIES.get(self.row.group if self.row else None, LETTERS)
             return b"%s%d" % (self.rng.choice(letters), self.rng.randrange(6))
@@ -414,6 +420,10 @@ class Generator:
                 words = session_scripts.call(self.rng, self)
             elif kind < 0.13:
                 words = session_scripts.function(self.rng, self, self.dumps)
+            elif kind < 0.2 and self.options:
+                words = session_admin.request(self.rng, self, self.options)
+            elif kind < 0.21 and not self.debug:
+                words = session_admin.forbidden_debug(self.rng, self)
             elif kind < 0.65:
                 words = self._from_row()
             else:

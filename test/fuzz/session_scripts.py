@@ -37,7 +37,10 @@ _LIBRARY_CALLS = [
     b"pcall(redis.call, A)", b"pcall(error, {err=A})", b"xpcall(function() error(A) end, error)",
     b"next(redis)", b"rawset(_G, A, B)", b"setmetatable(_G, nil)", b"collectgarbage(A)",
     b"string.rep(A, 100)", b"table.concat({A, B, 1}, A, 1, 3)", b"unpack({A, B}, -1, 5)",
-    b"unpack({}, 1, 1e6)", b"table.sort({3, 1, 2}, function() return true end)",
+    b"unpack({}, 1, 1e6)",
+    b"unpack({}, 0, 2147483647)", b"unpack({A}, tonumber(A), tonumber(B))",
+    b"string.rep(A, tonumber(B))", b"string.byte(A, tonumber(B), -1)",
+    b"table.sort({3, 1, 2}, function() return true end)",
     b"redis.register_function(A, print)"]
 
 
@@ -184,4 +187,4 @@ def session_request(rng, own_id):
         [b"CLIENT", b"REPLY", b"OFF"], [b"CLIENT", b"REPLY", b"ON"], [b"PUBSUB", b"NUMPAT"],
         [b"PUBSUB", b"CHANNELS"], [b"PING"], [b"CLIENT", b"INFO"],
         [b"BLPOP", b"none", b"0.005"], [b"SCRIPT", b"FLUSH"],
-        [b"CLIENT", b"UNBLOCK", own_id], [b"SELECT", b"3"]])
+        [b"CLIENT", b"UNBLOCK", own_id], [b"SELECT", b"3"], [b"MONITOR"]])

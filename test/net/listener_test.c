@@ -115,8 +115,8 @@ Test(listener, says_that_a_port_is_taken)
 
 Test(listener, says_what_is_wrong_with_an_address)
 {
-    cr_assert_eq(open_on("localhost", 0), -1);
-    cr_assert_not_null(strstr(why, "'localhost' is not a numeric"), "%s", why);
+    cr_assert_eq(open_on("no host:", 0), -1);
+    cr_assert_not_null(strstr(why, "'no host:' is neither"), "%s", why);
     cr_assert_not_null(strstr(why, "--bind"), "%s", why);
     cr_assert_eq(open_on("192.0.2.1", 0), -1);
     cr_assert_not_null(strstr(why, "does not belong to this machine"), "%s", why);

@@ -1,4 +1,5 @@
-/* How many CPUs: quota texts, walks through a made-up cgroup tree, and the mask of this machine. */
+/* How many CPUs: quota texts, walks through a made-up cgroup tree, and the mask of this machine.
+ * The same walks for memory. */
 #include "server/cpus.h"
 
 #include <criterion/criterion.h>
@@ -9,6 +10,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "server/machine.h"
 
 /* A cgroup mount of our own; files are made below it with their directories. */
 static char root[] = "/tmp/lasca-cpus-XXXXXX";
@@ -160,4 +163,38 @@ Test(cpus, pinning_goes_round_the_mask)
     cr_expect_eq(sched_getcpu(), first);
     struct cpus_mask empty = {{0}};
     cr_expect_not(cpus_pin(&empty, 0));
+}
+
+TestSuite(machine, .fini = remove_root);
+
+static uint64_t memory_limit(const char *cgroups)
+{
+    return machine_memory_limit_under(root, slice_of(cgroups));
+}
+
+Test(machine, the_least_limit_on_memory_upward_counts)
+{
+    make_root();
+    cr_expect_eq(memory_limit("0::/a/b\n"), 0);
+    make("/a/memory.max", "1000000\n");
+    make("/a/b/memory.max", "max\n");
+    cr_expect_eq(memory_limit("0::/a/b\n"), 1000000);
+    make("/a/b/memory.max", "5000\n");
+    cr_expect_eq(memory_limit("0::/a/b\n"), 5000);
+    cr_expect_eq(memory_limit("0::/a\n"), 1000000);
+}
+
+Test(machine, v1_reads_the_hierarchy_of_memory)
+{
+    make_root();
+    make("/memory/docker/x/memory.limit_in_bytes", "7000\n");
+    make("/memory/memory.limit_in_bytes", "9223372036854771712\n");
+    cr_expect_eq(memory_limit("4:cpu,cpuacct:/docker/x\n"), 0);
+    cr_expect_eq(memory_limit("5:memory:/docker/x\n4:cpu,cpuacct:/docker/x\n"), 7000);
+}
+
+Test(machine, there_is_some_memory)
+{
+    cr_expect(machine_memory() > 1 << 20);
+    cr_expect(machine_memory_usable() > 0 && machine_memory_usable() <= machine_memory());
 }

@@ -408,3 +408,105 @@ Test(documentation, lists_commands_by_group_and_name)
     buf_deinit(&page);
     registry_destroy(r);
 }
+
+static const char *rename_to(struct registry *r, const char *from, const char *to)
+{
+    const char *why = NULL;
+    return registry_rename(r, slice_of(from), slice_of(to), &why) ? NULL : why;
+}
+
+Test(rename, gives_a_command_another_name)
+{
+    struct registry *r = create();
+    const struct command *get = find(r, "get"), *box = find(r, "box");
+    cr_assert_null(rename_to(r, "GET", "Fetch"));
+    cr_assert_null(rename_to(r, "box", "chest"));
+    cr_assert_null(find(r, "get"));
+    cr_assert_eq(find(r, "FETCH"), get);
+    cr_assert_str_eq(get->name, "get");
+    cr_assert_eq(registry_find_full(r, SLICE("chest|list"))->parent, box);
+    cr_assert_null(registry_find_full(r, SLICE("box|list")));
+    const struct command *list = registry_find_full(r, SLICE("chest|list"));
+    cr_assert(get->flags & CMD_RENAMED && list->flags & CMD_RENAMED);
+    cr_assert_not(find(r, "mset")->flags & CMD_RENAMED);
+    cr_assert(slice_is(command_proper_name(list), "box"));
+    registry_destroy(r);
+}
+
+Test(rename, takes_a_command_away)
+{
+    struct registry *r = create();
+    uint32_t count = registry_top_count(r);
+    const struct command *get = find(r, "get");
+    cr_assert_null(rename_to(r, "get", ""));
+    cr_assert_null(find(r, "get"));
+    cr_assert_not(registry_is_listed(r, get));
+    cr_assert_eq(registry_top_count(r), count - 1);
+    for (uint32_t i = 0; i < count - 1; i++)
+        cr_assert_neq(registry_top_at(r, i), get);
+    cr_assert_eq(registry_find_proper(r, SLICE("get")), get);
+    registry_destroy(r);
+}
+
+Test(rename, finds_names_of_any_length)
+{
+    char name[600], present[600] = "get";
+    struct registry *r = create();
+    const struct command *get = find(r, "get");
+    for (size_t size = 1; size < sizeof name - 1; size += size < 40 ? 1 : 97) {
+        memset(name, 'n', size);
+        name[size] = '\0';
+        cr_assert_null(rename_to(r, present, name), "%zu", size);
+        cr_assert_null(find(r, present));
+        memset(name, 'N', size);
+        cr_assert_eq(find(r, name), get);
+        strcpy(present, name);
+        name[size - 1] = 'm';
+        cr_assert_null(find(r, name));
+    }
+    registry_destroy(r);
+}
+
+Test(rename, long_and_short_names_side_by_side)
+{
+    struct registry *r = create();
+    const struct command *get = find(r, "get"), *del = find(r, "del");
+    cr_assert_null(rename_to(r, "get", "b840fc02d524045429941cc15f59e41cb7be6c52"));
+    cr_assert_null(rename_to(r, "del", "d2"));
+    cr_assert_null(rename_to(r, "mset", ""));
+    cr_assert_eq(find(r, "d2"), del);
+    cr_assert_eq(find(r, "B840FC02d524045429941cc15f59e41cb7be6c52"), get);
+    cr_assert_null(find(r, "mset"));
+    cr_assert_str_eq(rename_to(r, "d2", "b840fc02d524045429941cc15f59e41cb7be6c52"),
+                     "Target command name already exists");
+    registry_destroy(r);
+}
+
+Test(rename, keeps_what_rows_are_called_themselves)
+{
+    struct registry *r = create();
+    const struct command *get = find(r, "get"), *del = find(r, "del");
+    cr_assert_null(rename_to(r, "get", "x"));
+    cr_assert_null(rename_to(r, "del", "get"));
+    cr_assert_eq(find(r, "get"), del);
+    cr_assert_eq(registry_find_proper(r, SLICE("get")), get);
+    cr_assert_eq(registry_find_proper(r, SLICE("del")), del);
+    cr_assert_null(registry_find_proper(r, SLICE("x")), "a name that it was given");
+    struct slice argv[] = {SLICE("get"), SLICE("k")};
+    cr_assert_eq(registry_resolve(r, argv, 2), del);
+    cr_assert_eq(registry_resolve_proper(r, argv, 2), get);
+    argv[0] = SLICE("x");
+    cr_assert_eq(registry_resolve_proper(r, argv, 2), get);
+    registry_destroy(r);
+}
+
+Test(rename, refuses_in_the_words_of_redis)
+{
+    struct registry *r = create();
+    cr_assert_str_eq(rename_to(r, "nope", "x"), "No such command in rename-command");
+    cr_assert_str_eq(rename_to(r, "box|list", "x"), "No such command in rename-command");
+    cr_assert_str_eq(rename_to(r, "get", "DEL"), "Target command name already exists");
+    cr_assert_null(rename_to(r, "del", ""));
+    cr_assert_null(rename_to(r, "get", "del"), "that name is free");
+    registry_destroy(r);
+}

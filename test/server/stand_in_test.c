@@ -299,6 +299,28 @@ Test(stand_in, brings_this_cores_time_to_shards_that_slept)
     cr_expect_eq(server->cores[2]->shard.now_ms, c->wall_ms);
 }
 
+Test(stand_in, takes_the_later_time_of_a_shard_over)
+{
+    struct core *c = server->cores[0];
+    struct session *s = new_session();
+    struct batch get = {0};
+    cr_expect_reply(s, "SET @2a y PX 1000", "+OK\r\n");
+    server->cores[2]->shard.now_ms = c->wall_ms + 5;
+    add(&get, s, "PTTL @2a");
+    cr_expect_run(s, &get, ":995\r\n");
+}
+
+Test(stand_in, leaves_a_time_behind_that_was_set_back)
+{
+    struct core *c = server->cores[0];
+    struct session *s = new_session();
+    struct batch get = {0};
+    cr_expect_reply(s, "SET @2a y PX 1000", "+OK\r\n");
+    server->cores[2]->shard.now_ms = c->wall_ms + 3600000;
+    add(&get, s, "PTTL @2a");
+    cr_expect_run(s, &get, ":1000\r\n");
+}
+
 /* The log. */
 
 Test(stand_in, walks_the_log_for_all_held_shards_before_it_runs)

@@ -79,7 +79,7 @@ Test(syntax, types_some_words_by_the_command)
 Test(syntax, knows_tokens_by_their_capitals)
 {
     check("[GET] [NX | XX]", "get:token=GET? condition:oneof?(nx:token=NX xx:token=XX)");
-    check("<* | id>", "*-id:oneof(*:token=* id)");
+    check("<* | id>", "id-selector:oneof(auto-id:token=* id)");
     check("[BIT1]", "bit1:token=BIT1?");
 }
 
@@ -140,12 +140,12 @@ Test(syntax, reads_the_longest_texts)
 {
     check("key [NOMKSTREAM] [<MAXLEN | MINID> [= | ~] threshold [LIMIT count]] <* | id> "
           "field value [field value ...]",
-          "key:key#0 nomkstream:token=NOMKSTREAM? strategy-operator-threshold-count:block?("
+          "key:key#0 nomkstream:token=NOMKSTREAM? trim:block?("
           "strategy:oneof(maxlen:token=MAXLEN minid:token=MINID) "
-          "operator:oneof?(=:token== ~:token=~) threshold count:int=LIMIT?) "
-          "*-id:oneof(*:token=* id) data:block*(field value)");
+          "operator:oneof?(equal:token== approximately:token=~) threshold count:int=LIMIT?) "
+          "id-selector:oneof(auto-id:token=* id) data:block*(field value)");
     check("[protover [AUTH username password] [SETNAME clientname]]",
-          "protover-auth-clientname:block?(protover:int auth:block=AUTH?(username password) "
+          "arguments:block?(protover:int auth:block=AUTH?(username password) "
           "clientname=SETNAME?)");
 }
 
@@ -162,4 +162,14 @@ Test(syntax, refuses_malformed_texts)
         cr_assert_not(syntax_parse(&row, &list), "%s", texts[i]);
         cr_assert_eq(list.count, 0);
     }
+}
+
+Test(syntax, types_words_by_the_command)
+{
+    struct command row = {.name = "zrange", .group = "sorted-set", .syntax = "start stop"};
+    check_row(&row, "start stop");
+    row = (struct command){.name = "zcount", .group = "sorted-set", .syntax = "min max"};
+    check_row(&row, "min:double max:double");
+    row.name = "zlexcount";
+    check_row(&row, "min max");
 }

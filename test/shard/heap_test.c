@@ -162,6 +162,38 @@ Test(heap, blocks_of_a_new_page_are_taken_in_address_order)
     cr_assert_eq(h.page_count, 0);
 }
 
+Test(heap, what_is_moved_out_of_thin_pages_leaves_them_empty)
+{
+    struct heap h;
+    heap_init(&h);
+    enum { COUNT = 40000 };
+    static char *blocks[COUNT];
+    for (int i = 0; i < COUNT; i++)
+        blocks[i] = heap_alloc(&h, 56);
+    for (int i = 0; i < COUNT; i++)
+        if (i % 4)
+            heap_free(&h, blocks[i], 56);
+    size_t idle = heap_idle(&h);
+    cr_assert_gt(idle, (size_t)COUNT * 56 / 2);
+    heap_evacuate(&h);
+    heap_check(&h);
+    int moved = 0;
+    for (int i = 0; i < COUNT; i += 4) {
+        if (!heap_evacuates(blocks[i], 56))
+            continue;
+        char *block = heap_alloc(&h, 56);
+        cr_assert_not(heap_evacuates(block, 56));
+        heap_free(&h, blocks[i], 56);
+        blocks[i] = block;
+        moved++;
+    }
+    heap_evacuate_end(&h);
+    heap_check(&h);
+    cr_assert(moved > 0 && moved < COUNT / 4);
+    cr_assert_lt(heap_idle(&h), idle / 6);
+    heap_deinit(&h);
+}
+
 Test(heap, small_blocks_cost_little_more_than_their_size)
 {
     struct heap h;

@@ -133,9 +133,9 @@ Test(journal, a_script_that_is_taken_back_leaves_what_was_before_it_and_what_tim
     append_word(s, "before");
     size_t mark = journal_mark(s);
     append_word(s, "b");
-    journal_expired(s, 3, SLICE("x"));
+    journal_removed(s, 3, SLICE("x"), true);
     append_word(s, "c");
-    journal_expired(s, 0, SLICE("y"));
+    journal_removed(s, 0, SLICE("y"), true);
     journal_cut_back(s, mark);
     char *text = told_text(&w);
     cr_expect_str_eq(text, "before | UNLINK x | UNLINK y");
@@ -143,7 +143,7 @@ Test(journal, a_script_that_is_taken_back_leaves_what_was_before_it_and_what_tim
 
     journal_cut_back(s, journal_mark(s));
     mark = journal_mark(s);
-    journal_expired(s, 0, SLICE("z"));
+    journal_removed(s, 0, SLICE("z"), true);
     append_word(s, "d");
     journal_cut_back(s, mark);
     text = told_text(&w);

@@ -306,6 +306,25 @@ static void run_whole(struct model *m, int db)
     model_swap(m, db, other);
 }
 
+static void note_token(void *context, uint64_t token)
+{
+    *(uint64_t *)context |= UINT64_C(1) << token;
+}
+
+Test(watch, the_tokens_whose_watches_were_broken_are_told)
+{
+    uint64_t told = 0;
+    watch_each_broken(shard(), note_token, &told);
+    add(1, "a");
+    add(2, "b");
+    add(3, "a");
+    add(4, "a");
+    run("SET a 1");
+    watch_forget(shard(), 4);
+    watch_each_broken(shard(), note_token, &told);
+    cr_expect_eq(told, 1 << 1 | 1 << 3);
+}
+
 static void step(struct model *m)
 {
     int db = (int)random_below(DBS), key = (int)random_below(KEYS);

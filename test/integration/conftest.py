@@ -2,7 +2,8 @@
 which makes servers with options of the test's own.
 
 The environment says what runs: LASCA_SERVER (the binary), LASCA_BACKEND (io_uring, epoll, auto),
-LASCA_SHARDS, and LASCA_STRESS_SECONDS (how long each stress test loads the server).
+LASCA_SHARDS, LASCA_STRESS_SECONDS (how long each stress test loads the server), and LASCA_LONG
+(set: tests that wait for long run, too).
 """
 
 import os

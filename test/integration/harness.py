@@ -6,6 +6,7 @@ that came. The comparison harness (test/compare/compare.py) uses the same two.
 """
 
 import os
+import random
 import re
 import resource
 import signal
@@ -71,11 +72,16 @@ def encode(*args):
 
 
 class Raw:
-    """A socket to a server."""
+    """A socket to a server: `port` is one of this machine, or the path of a Unix socket."""
 
     def __init__(self, port, timeout=REPLY_SECONDS):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if isinstance(port, str):
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.settimeout(timeout)
+            self.socket.connect(port)
+        else:
+            self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.received = bytearray()
         self.at = 0
 
@@ -213,10 +219,29 @@ _SIMPLE = {
 }
 
 
+_ports = {}  # by number: what holds it against the tests that run beside this process
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """One that stays free until a server takes it, and while that restarts: outside of the range
+    from which the system gives clients theirs, and held by the name of a socket."""
+    while True:
+        port = random.randrange(12000, 32000)
+        held = socket.socket(socket.AF_UNIX)
+        try:
+            held.bind(f"\0lasca-test-port-{port}")
+            with socket.socket() as s:
+                s.bind(("127.0.0.1", port))
+        except OSError:
+            held.close()
+            continue
+        _ports[port] = held
+        return port
+
+
+def release_port(port):
+    if port in _ports:
+        _ports.pop(port).close()
 
 
 def default_args():
@@ -372,6 +397,7 @@ class Server:
         self.close_clients()
         self.kill()
         self.directory.cleanup()
+        release_port(self.port)
 
 
 def backend_in_use(server):

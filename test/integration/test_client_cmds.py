@@ -104,6 +104,24 @@ def test_list_by_id_answers_in_the_order_asked(raw, others):
     assert listed_ids(raw, "ID", b, a, 999999, b) == [b, a, b]
 
 
+def test_list_marks_whose_watched_keys_have_changed(raw, others):
+    ids = [own_id(r) for r in others]
+    keys = [f"watched:{i}" for i in range(6)]
+    for r in others[:3]:
+        r.call("WATCH", *keys)
+    others[1].call("MULTI")
+    others[3].call("WATCH", "watched:unchanged")
+    flags = lambda: [entry["flags"] for entry in listed(raw, "ID", *ids)][:4]
+    assert flags() == ["N", "x", "N", "N"]
+    others[2].call("CLIENT", "NO-EVICT", "ON")
+    raw.call("MSET", *(word for key in keys for word in (key, "value")))
+    assert flags() == ["d", "xd", "de", "N"]
+    assert [entry["flags"] for entry in listed(raw) if int(entry["id"]) == ids[1]] == ["xd"]
+    others[0].call("UNWATCH")
+    assert others[1].call("EXEC") is None
+    assert flags() == ["N", "N", "de", "N"]
+
+
 def test_list_by_type(raw, others):
     assert listed_ids(raw, "TYPE", "NORMAL") == listed_ids(raw)
     assert listed(raw, "TYPE", "pubsub") == []
@@ -351,3 +369,14 @@ def test_help_and_unknown_subcommands(raw):
     for name in "NOSUCH", "TRACKIN":
         assert raw.call("CLIENT", name, "x") == (
             f"ERR unknown subcommand '{name}'. Try CLIENT HELP.")
+
+
+@pytest.mark.parametrize("words", ["ACL HELP", "CLIENT HELP", "CONFIG HELP", "HOTKEYS HELP",
+                                   "LATENCY HELP", "MEMORY HELP", "MODULE HELP",
+                                   "SLOWLOG HELP"])
+def test_help_names_every_subcommand(raw, words):
+    container = words.split()[0]
+    told = {line.split()[0].lower() for line in raw.call(*words.split())[1:]
+            if not line.startswith(" ")}
+    rows = raw.call("COMMAND", "INFO", container)[0][9]
+    assert told == {row[0].decode().split("|")[1] for row in rows}

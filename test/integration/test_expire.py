@@ -41,12 +41,15 @@ def test_without_the_sweep_a_key_goes_when_it_is_looked_at(server):
 
 
 def test_the_sweep_takes_expired_keys_nobody_asks_for(client):
+    at = int(time.time() * 1000) + 300
     pipe = client.pipeline(transaction=False)
+    pipe.mset({f"kept:{i}": "v" for i in range(1000)})
+    pipe.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "0")
     for i in range(20000):
-        pipe.set(f"swept:{i}", "v", px=300)
-    pipe.execute()
-    client.mset({f"kept:{i}": "v" for i in range(1000)})
-    assert client.dbsize() > 1000
+        pipe.set(f"swept:{i}", "v", pxat=at)
+    pipe.dbsize()
+    pipe.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "1")
+    assert pipe.execute()[-2] == 21000
     assert wait_until(lambda: client.dbsize() == 1000, 15)
 
 

@@ -81,17 +81,18 @@ def test_the_sweep_takes_fields_and_their_last_one_the_key(client, size):
     assert expired_fields(client) - before == size + size // 2
 
 
-def test_the_sweep_takes_what_nobody_asks_for(client):
-    before = expired_fields(client)
-    pipe = client.pipeline(transaction=False)
+def test_the_sweep_takes_what_nobody_asks_for(unswept):
+    before = expired_fields(unswept)
+    pipe = unswept.pipeline(transaction=False)
     for i in range(2000):
         pipe.execute_command("HSETEX", f"h{i}", "PX", 200, "FIELDS", 2, "a", 1, "b", 2)
     pipe.execute()
-    make(client, "large", 20000, 15000, 200)
-    assert client.dbsize() > 1
-    assert wait_until(lambda: client.dbsize() == 1, 20)
-    assert wait_until(lambda: client.hlen("large") == 5000, 20)
-    assert expired_fields(client) - before == 2 * 2000 + 15000
+    make(unswept, "large", 20000, 15000, 200)
+    assert unswept.dbsize() == 2001
+    unswept.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "1")
+    assert wait_until(lambda: unswept.dbsize() == 1, 20)
+    assert wait_until(lambda: unswept.hlen("large") == 5000, 20)
+    assert expired_fields(unswept) - before == 2 * 2000 + 15000
 
 
 def test_fields_go_one_after_another(client):

@@ -39,7 +39,7 @@ def test_sections_are_redis_sections(raw):
     assert headings(raw) == DEFAULT_SECTIONS
     assert headings(raw, "default") == DEFAULT_SECTIONS
     everything = headings(raw, "everything")
-    assert set(everything) == set(DEFAULT_SECTIONS) | {"Commandstats", "Shards"}
+    assert set(everything) == set(DEFAULT_SECTIONS) | {"Commandstats", "Latencystats", "Shards"}
     assert headings(raw, "all") == everything
     assert headings(raw, "KEYSPACE", "server", "nosuch") == ["Server", "Keyspace"]
     assert headings(raw, "default", "shards")[-2:] == ["Shards", "Keyspace"]
@@ -187,7 +187,7 @@ def test_used_memory_follows_the_data(raw):
     assert int(x["used_memory_rss"]) > count * size
     assert int(x["used_memory_peak"]) >= int(x["used_memory"])
     assert int(x["used_memory_dataset"]) >= count * size
-    assert x["mem_allocator"] in ("mimalloc", "libc")
+    assert x["mem_allocator"].startswith(("mimalloc-", "libc"))
     raw.call("FLUSHALL")
     x = info(raw, "memory")
     assert int(x["used_memory"]) < empty + 100000
@@ -203,7 +203,9 @@ def test_a_shard_has_a_line(raw):
     assert sum(line["sessions"] for line in lines) == int(
         info(raw, "clients")["connected_clients"])
     assert list(lines[0]) == ["keys", "sessions", "commands", "hops_sent", "splits", "crosses",
-                              "sleeps", "wakes", "borrows"]
+                              "sleeps", "wakes", "borrows", "hops_received", "memory", "hits",
+                              "misses", "expired", "evicted", "ops_per_sec", "busy_perc",
+                              "cpu_seconds", "mesh_depth", "order_depth"]
 
 
 def test_a_stand_alone_master(raw):
@@ -312,7 +314,7 @@ def test_config_set_under_load(server, raw, settings):
 
 def test_config_help_and_unknown_subcommands(raw):
     assert raw.call("CONFIG", "HELP")[0].startswith("CONFIG <subcommand>")
-    assert raw.call("CONFIG", "REWRITE") == "ERR unknown subcommand 'REWRITE'. Try CONFIG HELP."
+    assert raw.call("CONFIG", "REDO") == "ERR unknown subcommand 'REDO'. Try CONFIG HELP."
 
 
 # ---- DEBUG ----
@@ -389,6 +391,15 @@ def test_debug_pause_cron(raw):
     wait_for(lambda: raw.call("DBSIZE") == 0)
 
 
+def test_debug_replybuffer_is_accepted(raw):
+    for words in (("RESIZING", 0), ("RESIZING", 1), ("PEAK-RESET-TIME", 100),
+                  ("peak-reset-time", "never"), ("PEAK-RESET-TIME", "RESET")):
+        assert raw.call("DEBUG", "REPLYBUFFER", *words) == "OK"
+    assert "integer" in raw.call("DEBUG", "REPLYBUFFER", "PEAK-RESET-TIME", "soon").text
+    assert "unknown subcommand" in raw.call("DEBUG", "REPLYBUFFER", "SIZE", 1).text
+    assert "unknown subcommand" in raw.call("DEBUG", "REPLYBUFFER", "RESIZING").text
+
+
 def test_debug_populate_spares_what_exists(raw):
     raw.call("SET", "key:3", "mine")
     assert raw.call("DEBUG", "POPULATE", 100, "key", 20) == "OK"
@@ -422,7 +433,7 @@ def test_debug_htstats_counts_keys_by_shard(raw):
 
 
 def test_what_debug_lacks_is_an_error(raw):
-    for name in ("SEGFAULT", "JMAP", "NOSUCH"):
+    for name in ("JMAP", "NOSUCH"):
         reply = raw.call("DEBUG", name)
         assert isinstance(reply, ReplyError)
         assert reply.text == ("ERR unknown subcommand or wrong number of arguments for "

@@ -101,12 +101,12 @@ def test_a_redlock_is_held_by_one_and_released_by_its_holder_alone(three_servers
 
 def test_a_redlock_expires_unless_it_is_extended(three_servers):
     lock = Redlock([s.port for s in three_servers])
-    token, _ = lock.acquire("resource", 150)
+    token, _ = lock.acquire("resource", 400)
     for _ in range(4):
-        time.sleep(0.08)
-        assert lock.extend("resource", token, 150) is not None
-        assert lock.acquire("resource", 150) is None
-    time.sleep(0.2)
+        time.sleep(0.15)
+        assert lock.extend("resource", token, 400) is not None
+        assert lock.acquire("resource", 400) is None
+    time.sleep(0.5)
     assert lock.extend("resource", token, 150) is None
     other, _ = lock.acquire("resource", 10_000)
     assert lock.release("resource", token) == 0
@@ -316,9 +316,9 @@ def test_a_window_lets_exactly_its_limit_in(server, name, source):
 
 def test_a_fixed_window_opens_again(client):
     limiter = client.register_script(FIXED_WINDOW)
-    assert [limiter(keys=["w"], args=[2, 120]) for _ in range(4)] == [1, 1, 0, 0]
-    time.sleep(0.2)
-    assert [limiter(keys=["w"], args=[2, 120]) for _ in range(3)] == [1, 1, 0]
+    assert [limiter(keys=["w"], args=[2, 400]) for _ in range(4)] == [1, 1, 0, 0]
+    time.sleep(0.5)
+    assert [limiter(keys=["w"], args=[2, 400]) for _ in range(3)] == [1, 1, 0]
 
 
 def test_a_sliding_window_slides(client):

@@ -245,6 +245,22 @@ def test_a_key_that_nobody_asks_for_expires_with_an_event(server, listen, raw):
     assert {c for c, m in seen if m == "expired"} == {f"__keyspace@0__:{key}" for key in keys}
 
 
+def test_keys_left_with_a_core_that_sleeps_expire_in_time(server):
+    with server.raw() as raw, server.raw() as listener:
+        raw.call("CONFIG", "SET", "notify-keyspace-events", "Ex")
+        listener.call("PSUBSCRIBE", "__keyevent@0__:expired")
+        time.sleep(1.1)  # by now all cores have nothing to do
+        keys = some_keys(20)
+        start = time.monotonic()
+        for key in keys:
+            raw.call("SET", key, "v", "PX", 10)
+        for _ in keys:
+            listener.read_reply()
+        took = time.monotonic() - start
+        raw.call("CONFIG", "SET", "notify-keyspace-events", "")
+    assert took < 0.7, "a core that has nothing to do comes round once a second"
+
+
 def test_a_key_found_to_have_expired_is_told_of(server, listen, raw):
     listener = listen("EA" + "m")
     raw.call("DEBUG", "SET-ACTIVE-EXPIRE", "0")

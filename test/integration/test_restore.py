@@ -34,6 +34,7 @@ def redis_server():
 def commands_of_values():
     """Key, encoding here, the commands that make it."""
     words = [f"word:{i}" for i in range(1000)]
+    more = [f"more:{i}" for i in range(200)]
     texts = ["", "-0.5", "01", "\x00\xff", "x" * 300, "-9223372036854775808"]
     stream = [("XADD", "stream", f"{i}-{i % 3 + 1}", *(["temperature", i] if i % 5 else
                                                     ["other", "y", "second", i]))
@@ -65,7 +66,7 @@ def commands_of_values():
         ("zset2", "skiplist", [("ZADD", "zset2", *sum(([i / 7, w] for i, w in enumerate(words)),
                                                       []))]),
         ("hash", "listpack", [("HSET", "hash", *texts[:4], "n", -5, "m", 1 << 33)]),
-        ("hash2", "hashtable", [("HSET", "hash2", *words)]),
+        ("hash2", "hashtable", [("HSET", "hash2", *words, *more)]),
         ("hash3", "hashtable", [("HSET", "hash3", "f", "x" * 65)]),
         ("stream", "stream", stream + groups),
         ("stream2", "stream", [("XADD", "stream2", "1-1", "a", "b"), ("XDEL", "stream2", "1-1")]),

@@ -38,6 +38,21 @@ def test_shutdown_ends_the_server_without_a_reply(fresh_server, words):
     assert_port_is_free(server.port)
 
 
+@pytest.mark.parametrize("busy", [False, True])
+def test_who_is_closed_by_the_stop_cannot_connect_again(fresh_server, busy):
+    server = fresh_server("--busy-reply-threshold", "10")
+    with server.raw() as r, server.raw() as other, server.raw() as script:
+        if busy:
+            script.send(encode("EVAL", "while true do end", 0))
+            time.sleep(0.2)
+        r.send(encode("SHUTDOWN", "NOSAVE"))
+        for closed in (r, other):
+            closed.expect_closed()
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", server.port), timeout=5)
+    server.check_end()
+
+
 def test_idle_connections_are_closed(fresh_server):
     server = fresh_server()
     raws = [server.raw() for _ in range(300)]

@@ -1,40 +1,18 @@
 /* The sweep: it removes what is due and nothing else, within its budget and fairly. */
-#include "shard/db.h"
+#include "test/shard/one_shard.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
 
 #define DBS 16
-#define START_MS INT64_C(1700000000000)
 #define NO_BUDGET_LIMIT UINT64_C(1000000)
-
-static struct keyspace keyspace;
-static struct shard shard;
-static struct command command = {.name = "test", .first_key = 1};
-static struct call call;
 
 static void start(void)
 {
-    unsigned char secret[HASH_SECRET_SIZE];
-    for (size_t i = 0; i < sizeof(secret); i++)
-        secret[i] = (unsigned char)(i * 59 + 7);
-    keyspace_init(&keyspace, 1, DBS, secret);
-    shard_init(&shard, 0, &keyspace, 1);
-    shard.now_ms = START_MS;
-    call = (struct call){
-        .shard = &shard, .keyspace = &keyspace, .command = &command, .now_ms = START_MS,
-    };
+    start_shard(DBS);
 }
 
-static void stop(void)
-{
-    for (uint32_t db = 0; db < DBS; db++)
-        table_check(&shard.dbs[db].keys);
-    heap_check(&shard.heap);
-    shard_deinit(&shard);
-}
-
-TestSuite(sweep, .init = start, .fini = stop);
+TestSuite(sweep, .init = start, .fini = stop_shard);
 
 /* Keys that expire `ttl_ms` from the start, or never. */
 static void add_keys(uint32_t db, const char *name, int count, int64_t ttl_ms)

@@ -5,7 +5,9 @@
 
 #include "proto/mem.h"
 
-#define ORDER_CAPACITY 4096
+#define CAPACITY_MIN 4096
+/* What a core can publish between two loops of the slowest one: pipelines of some 50 connections. */
+#define SHARE_MIN 64
 
 struct order_entry {
     _Atomic uint64_t published; /* ticket + 1; pairs with order_next's acquire */
@@ -36,7 +38,8 @@ struct order {
 struct order *order_create(uint32_t core_count, uint32_t capacity)
 {
     if (capacity == 0)
-        capacity = ORDER_CAPACITY;
+        for (capacity = CAPACITY_MIN; capacity < core_count * SHARE_MIN;)
+            capacity *= 2;
     assert((capacity & (capacity - 1)) == 0 && capacity >= core_count * 4);
     struct order *o = mem_alloc_aligned(sizeof(*o), 64);
     memset(o, 0, sizeof(*o));

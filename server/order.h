@@ -83,7 +83,7 @@ static inline uint32_t core_mask_rank(const struct core_mask *m, uint32_t core)
     return n + (uint32_t)__builtin_popcountll(m->words[core / 64] & below);
 }
 
-/* `capacity` entries, a power of two, at least 4 a core; 0: a default. */
+/* `capacity` entries, a power of two, at least 4 a core; 0: 4096, or 64 a core if that is more. */
 struct order *order_create(uint32_t core_count, uint32_t capacity);
 void order_destroy(struct order *o);
 

@@ -76,6 +76,19 @@ Test(order, finds_a_core_beyond_the_first_word_of_a_mask)
     order_destroy(o);
 }
 
+Test(order, has_room_for_64_tickets_of_each_of_many_cores)
+{
+    struct order *o = order_create(SHARD_COUNT_MAX, 0);
+    struct core_mask mask = {0};
+    int work;
+    core_mask_add(&mask, 0);
+    for (int i = 0; i < 64; i++) {
+        cr_assert(order_has_room(o, 77));
+        order_publish(o, 77, &work, &mask);
+    }
+    order_destroy(o);
+}
+
 Test(order, passes_the_entry_acted_on_at_the_next_call)
 {
     struct order *o = order_create(1, 4);

@@ -9,6 +9,7 @@
 #include "server/blocked_timers.h"
 #include "server/effects.h"
 #include "server/execute.h"
+#include "server/persist/journal.h"
 #include "server/server.h"
 #include "server/session.h"
 #include "server/tracking.h"
@@ -115,6 +116,8 @@ static void note_parked(struct core *c, struct bundle *b)
         w->deadline_us = c->now_us + (w->deadline_ms - c->wall_ms) * 1000;
         blocked_timers_add(c, w);
     }
+    if (w->for_sync)
+        journal_await_sync(c, w);
     if (s->close_asked || s->closing || s->closed || s->peer_gone)
         session_touch(c, s);
 }
@@ -138,6 +141,8 @@ void blocked_park(struct core *c, struct bundle *b, struct call *call)
     w->type = wait->type;
     w->on_removal = wait->on_removal;
     w->reply = wait->reply;
+    w->for_sync = wait->for_sync;
+    w->commit = wait->commit;
     w->timeout_ms = wait->timeout_ms < TIMEOUT_MS_MAX ? wait->timeout_ms : TIMEOUT_MS_MAX;
     w->deadline_ms = call->now_ms + w->timeout_ms;
     w->parked.receive = receive_parked;
@@ -330,13 +335,20 @@ static void answer_end(struct core *c, struct session *s, const struct bundle *b
     if (how == BLOCKED_ERROR) {
         reply_error(&r, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
         execute_count_error(c, SLICE("UNBLOCKED"));
+    } else if (how == BLOCKED_AOF_OFF) {
+        reply_error(&r, "%s", JOURNAL_IS_OFF_TEXT);
+        execute_count_error(c, SLICE("ERR"));
     } else if (b->blocked->reply == WAIT_NULL) {
         reply_null(&r);
+    } else if (b->blocked->reply == WAIT_REPLICAS) {
+        reply_integer(&r, 0);
+    } else if (b->blocked->reply == WAIT_SYNC) {
+        journal_reply_synced(&r, b->blocked->commit);
     } else {
         reply_null_array(&r);
     }
     session_reply_end(s, mark);
-    execute_count_waited(c, b, how == BLOCKED_ERROR);
+    execute_count_waited(c, b, how != BLOCKED_TIMEOUT);
 }
 
 /* The session waits no more. */
@@ -348,6 +360,7 @@ static void release_session(struct core *c, struct bundle *b)
         s->blocked = NULL;
         c->blocked_count--;
         blocked_timers_remove(c, b->blocked);
+        journal_await_sync_end(b->blocked);
     }
     b->session = NULL;
 }

@@ -31,6 +31,7 @@ enum blocked_state { BLOCKED_WAITING, BLOCKED_CLAIMED, BLOCKED_RECALLED, BLOCKED
 enum blocked_end {
     BLOCKED_TIMEOUT, /* answered as the command says */
     BLOCKED_ERROR,   /* CLIENT UNBLOCK ... ERROR */
+    BLOCKED_AOF_OFF, /* WAITAOF, and the append-only file was turned off */
     BLOCKED_GONE,    /* nobody is there to answer */
 };
 
@@ -50,6 +51,8 @@ struct blocked {
     uint8_t type;
     bool on_removal;
     uint8_t reply;
+    bool for_sync;
+    uint64_t commit;
     int64_t timeout_ms;
     int64_t deadline_ms;         /* wall clock */
     struct call_wait_arg *args;  /* arguments that were changed */
@@ -66,6 +69,8 @@ struct blocked {
     bool recalling;              /* `recall` is under way */
     int64_t deadline_us;         /* monotonic */
     uint32_t timer;              /* its place in the core's heap, from 1; 0: none */
+    struct blocked *sync_next, **sync_at; /* in the core's list of those that wait for a sync;
+                                           * sync_at NULL: it does not */
 
     uint32_t link_count;
     struct blocked_link links[];

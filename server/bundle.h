@@ -110,6 +110,16 @@ static inline uint64_t bundle_must(const struct bundle *b)
     return must;
 }
 
+/* True where one of its commands may write. */
+static inline bool bundle_writes(const struct bundle *b)
+{
+    for (uint32_t k = 0; k < b->part_count; k++)
+        for (uint32_t i = 0; i < b->parts[k].item_count; i++)
+            if (!(b->parts[k].items[i].command->flags & CMD_READONLY))
+                return true;
+    return false;
+}
+
 /* Makes a bundle of `count` routed requests of a session (NULL: nobody awaits the replies), parsed
  * from `source`. `copy`: those bytes do not outlive the iteration and are copied; else they stay
  * good until the bundle is done (the pinned query buffer). Arguments outside of `source` (an inline

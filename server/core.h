@@ -155,6 +155,7 @@ struct core_journal {
     uint32_t news;     /* journal.news when last looked at */
     struct session *gated;         /* sessions with output that waits for a commit */
     struct journal_flush *flushes; /* asked for here and not answered */
+    struct blocked *sync_waits;    /* WAITAOFs of its sessions that end with a sync */
     _Atomic bool listens;          /* there are any of these: news wake this core. Pairs with
                                     * journal_tell's look */
 };

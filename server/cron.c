@@ -292,6 +292,7 @@ void cron_run(struct core *c)
     if (!server->cron_paused)
         look_after(c);
     save_cron(c);
+    journal_end_sync_waits(c); /* the helper that ends a first base tells nobody */
     if (c->index == 0)
         aof_cron(c);
     end_pause(c);

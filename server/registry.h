@@ -86,7 +86,7 @@ bool command_has_keys(const struct command *row);
 static inline bool command_may_block(const struct command *row, const struct slice *argv,
                                      uint32_t argc)
 {
-    if (!(row->flags & CMD_BLOCKING))
+    if (!(row->flags & (CMD_BLOCKING | CMD_LATER)))
         return false;
     bool blocks = !(row->flags & CMD_BLOCK_OPTION);
     for (uint32_t i = 1; i < argc && !blocks; i++)

@@ -27,6 +27,7 @@ struct registry *registry_create(void)
         memory_commands, debug_commands, module_commands, slowlog_commands, latency_commands,
         monitor_commands, hotkeys_commands,
         transaction_commands, pubsub_commands, script_commands, function_commands,
+        replication_commands, wait_commands,
     };
     return registry_create_from(tables, sizeof(tables) / sizeof(tables[0]));
 }

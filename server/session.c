@@ -588,6 +588,8 @@ void session_bundle_done(struct core *c, struct session *s, struct bundle *b)
     assert(s->bundle == b);
     s->bundle = NULL;
     session_needs(s, bundle_must(b));
+    if (bundle_must(b) > s->wrote && bundle_writes(b))
+        s->wrote = bundle_must(b);
     if (!s->closing && !(b->blocked && blocked_answer_recalled(c, s, b)))
         bundle_write_replies(c, b, s);
     tracking_release(c, s);
@@ -860,6 +862,15 @@ static bool answer(struct core *c, struct request *r, struct shard *shard,
     return !refusal;
 }
 
+/* What a command that may write was run with must be durable before its reply leaves, and counts as
+ * its client's for WAITAOF: more than that has written at times, never less. */
+static void note_needs(struct session *s, const struct command *row, uint64_t must)
+{
+    session_needs(s, must);
+    if (!(row->flags & CMD_READONLY) && must > s->wrote)
+        s->wrote = must;
+}
+
 void session_answer(struct core *c, struct request *r, struct shard *shard,
                     struct shard *const *shards)
 {
@@ -867,7 +878,7 @@ void session_answer(struct core *c, struct request *r, struct shard *shard,
     effects_look(c, shard, shards);
     if (__builtin_expect(server->keyspace.options.journal, 0) && ran &&
         journal_concerns(r->command))
-        session_needs(r->session, c->journal.looked);
+        note_needs(r->session, r->command, c->journal.looked);
 }
 
 void session_answer_alone(struct core *c, struct request *r)

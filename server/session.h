@@ -91,6 +91,7 @@ struct session {
     int64_t soft_limit_since_us; /* monotonic; 0: its output is within the soft limit */
     struct session_memory_place memory;
     uint64_t must;                        /* the commit that all of it must wait for */
+    uint64_t wrote;                       /* ... that its last write is part of: WAITAOF */
     struct session *next_gated;           /* core->journal.gated: output waits for that */
     bool in_gated;
 

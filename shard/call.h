@@ -18,7 +18,12 @@ struct bundle; /* the server's: opaque here */
 struct session; /* the server's: opaque here */
 
 /* How a wait that ends without an answer is answered. */
-enum call_wait_reply { WAIT_NULL_ARRAY, WAIT_NULL };
+enum call_wait_reply {
+    WAIT_NULL_ARRAY,
+    WAIT_NULL,
+    WAIT_REPLICAS, /* WAIT's: how many replicas there are, none */
+    WAIT_SYNC,     /* WAITAOF's, of `commit` */
+};
 
 /* An argument as a command that waits shall find it when it is run again. */
 struct call_wait_arg {
@@ -40,9 +45,12 @@ struct call_wait {
     uint8_t type;        /* enum entry_type_id: what a key must be to end the wait */
     bool on_removal;     /* a key that goes ends it as well: the command then says why */
     uint8_t reply;       /* enum call_wait_reply */
-    uint32_t first_key;  /* the keys: args from this one on, side by side */
+    bool for_sync;       /* WAITAOF: it ends when `commit` is synced */
+    uint32_t first_key;  /* the keys: args from this one on, side by side; none: it ends by its
+                          * timeout, or as for_sync says */
     uint32_t key_count;
     int64_t timeout_ms;  /* 0: none */
+    uint64_t commit;     /* of the journal: the server's */
     struct call_wait_arg *args; /* owned; given up by whoever has run the command */
 };
 

@@ -26,3 +26,5 @@ extern const struct command slowlog_commands[];
 extern const struct command latency_commands[];
 extern const struct command monitor_commands[];
 extern const struct command hotkeys_commands[];
+extern const struct command replication_commands[];
+extern const struct command wait_commands[];

@@ -4,6 +4,9 @@
 #include <unistd.h>
 
 #include "proto/mem.h"
+#include "proto/reply.h"
+#include "server/blocked.h"
+#include "server/persist/aof.h"
 #include "server/persist/journal_inside.h"
 #include "server/server.h"
 #include "server/session.h"
@@ -211,6 +214,53 @@ static void touch_gated(struct core *c)
     }
 }
 
+/* --- WAITAOF --- */
+
+bool journal_has_synced(uint64_t commit)
+{
+    return server->keyspace.options.journal && !aof_awaits_base() &&
+           atomic_load(&server->journal->synced) >= commit;
+}
+
+void journal_reply_synced(struct reply *r, uint64_t commit)
+{
+    reply_array(r, 2);
+    reply_integer(r, journal_has_synced(commit));
+    reply_integer(r, 0);
+}
+
+void journal_await_sync(struct core *c, struct blocked *w)
+{
+    w->sync_next = c->journal.sync_waits;
+    w->sync_at = &c->journal.sync_waits;
+    if (w->sync_next)
+        w->sync_next->sync_at = &w->sync_next;
+    c->journal.sync_waits = w;
+    if (w->commit > c->journal.want)
+        c->journal.want = w->commit;
+    listen_on(c);
+}
+
+void journal_await_sync_end(struct blocked *w)
+{
+    if (!w->sync_at)
+        return;
+    *w->sync_at = w->sync_next;
+    if (w->sync_next)
+        w->sync_next->sync_at = w->sync_at;
+    w->sync_at = NULL;
+}
+
+void journal_end_sync_waits(struct core *c)
+{
+    bool on = server->config.appendonly;
+    for (struct blocked *w = c->journal.sync_waits, *next; w; w = next) {
+        next = w->sync_next;
+        if (!on || journal_has_synced(w->commit))
+            blocked_cancel(c, w->bundle->session, on ? BLOCKED_TIMEOUT : BLOCKED_AOF_OFF, false);
+    }
+}
+
 /* --- Flushes --- */
 
 /* Commits that come from here on sync. */
@@ -279,7 +329,8 @@ static void take_news(struct core *c)
     c->journal.news = news;
     touch_gated(c);
     answer_flushes(c);
-    if (!c->journal.gated && !c->journal.flushes)
+    journal_end_sync_waits(c);
+    if (!c->journal.gated && !c->journal.flushes && !c->journal.sync_waits)
         atomic_store(&c->journal.listens, false);
 }
 

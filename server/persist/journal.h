@@ -39,8 +39,10 @@
 
 #include "server/core.h"
 
+struct blocked;
 struct journal;
 struct buf;
+struct reply;
 
 struct journal *journal_create(void);
 void journal_destroy(struct journal *j);
@@ -99,6 +101,21 @@ static inline bool journal_holds(struct core *c, uint64_t must)
 {
     return __builtin_expect(must > c->journal.durable, 0) && journal_still_holds(c, must);
 }
+/* What is part of this commit, and all before it, is on disk. With the journal off nothing is, nor
+ * while the first base of a file that was turned on is being written. */
+bool journal_has_synced(uint64_t commit);
+/* WAITAOF's answer for a commit. */
+void journal_reply_synced(struct reply *r, uint64_t commit);
+#define JOURNAL_IS_OFF_TEXT \
+    "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."
+/* A WAITAOF whose wait is ended, as by its timeout, when its commit is synced or the journal is
+ * turned off; until journal_await_sync_end, which may be called for any wait. */
+void journal_await_sync(struct core *c, struct blocked *w);
+void journal_await_sync_end(struct blocked *w);
+/* Ends those whose commit is synced, or whose journal is off. */
+void journal_end_sync_waits(struct core *c);
+/* Wakes the cores that listen: what they wait for may have come. */
+void journal_tell(struct core *c);
 /* The session has output that waits; it is touched when there are news. */
 void journal_await(struct core *c, struct session *s);
 /* ... no more. */

@@ -104,9 +104,6 @@ static inline bool journal_is_always(void)
     return server->config.appendfsync == SYNC_ALWAYS;
 }
 
-/* Wakes the cores that listen. */
-void journal_tell(struct core *c);
-
 /* journal_commit.c: the committer's work, for journal_step. */
 void journal_commit_step(struct core *c);
 /* All cores stand still: what was journaled so far is the end of the current file, which is

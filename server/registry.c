@@ -248,7 +248,7 @@ static void fill_categories(struct command *row)
 
 static void fill_parsed_apart(struct command *row)
 {
-    bool strays = row->reach && row->route == ROUTE_CROSS;
+    bool strays = command_may_stray(row);
     const uint32_t flags = CMD_BLOCKING | CMD_LATER | CMD_NO_AUTH;
     if (strays || (row->flags & flags) || row->run == transaction_run_multi)
         row->flags |= CMD_PARSED_APART;

@@ -101,6 +101,13 @@ static inline bool command_is_for_owner(const struct command *row)
     return (row->route == ROUTE_ALL && !row->reach) || (row->flags & CMD_EVERY_SHARD);
 }
 
+/* True where it is run with the shards that it may need, and asks for all of them where that was not
+ * enough (call.strayed): scripts, and SCAN at the end of a shard. */
+static inline bool command_may_stray(const struct command *row)
+{
+    return row->route == ROUTE_CROSS && (row->reach || (row->flags & CMD_CURSOR));
+}
+
 /* The argument that is a request's first key, where that can be told at once: what is fetched
  * ahead. 0: none. */
 static inline uint32_t command_first_key(const struct command *row, uint32_t argc)

@@ -80,6 +80,11 @@ void route_mask(const struct core *c, const struct request *r, struct core_mask 
             core_mask_add(mask, c->index);
         return;
     }
+    if (r->command->flags & CMD_CURSOR) {
+        struct call call = {.keyspace = &server->keyspace, .argv = r->argv, .argc = r->argc};
+        core_mask_add(mask, scan_cursor_shard(&call));
+        return;
+    }
     bool every = r->command->route == ROUTE_ALL || (r->command->flags & CMD_EVERY_SHARD);
     bool told = true;
     if (every || has_pattern(r))
@@ -105,10 +110,6 @@ static void classify_many(const struct core *c, struct request *r, struct core_m
 uint32_t route_single_shard(const struct core *c, const struct request *r)
 {
     const struct command *command = r->command;
-    if (command->flags & CMD_CURSOR) {
-        struct call call = {.keyspace = &server->keyspace, .argv = r->argv, .argc = r->argc};
-        return scan_cursor_shard(&call);
-    }
     if (command->first_key > 0 && (uint32_t)command->first_key < r->argc)
         return keyspace_shard(&server->keyspace, r->argv[command->first_key]);
     return c->index;
@@ -212,12 +213,11 @@ static bool extend(const struct core *c, struct prefix *p, const struct request 
     return true;
 }
 
-/* Scripts, and transactions that may hold some, run in the run step: within the ring's handlers
+/* What may stray (scripts, transactions with some, SCAN) runs in the run step: within the ring's handlers
  * nobody could look after what arrives while they run. */
 static bool runs_later(const struct request *r)
 {
-    return r->command && r->command->reach && r->command->route == ROUTE_CROSS &&
-           transaction_may_stray(r);
+    return r->command && command_may_stray(r->command) && transaction_may_stray(r);
 }
 
 /* EXEC does not wait for the run step where it can be run as if the shard were borrowed: then more
@@ -296,6 +296,8 @@ static bool refuse_busy(struct core *c, struct session *s, struct request *r)
     struct core_mask mask = {0};
     if (r->command->route == ROUTE_KEY)
         core_mask_add(&mask, route_single_shard(c, r));
+    else if (r->command->flags & CMD_CURSOR)
+        add_all(&mask); /* it may go on to any of them */
     else
         route_mask(c, r, &mask);
     enum held_kind kind = serve_held_of(&mask);

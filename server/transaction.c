@@ -119,8 +119,7 @@ static void note_needs(struct transaction *t, const struct request *r)
     t->flags |= script_command_flags(r);
     if (row->route == ROUTE_SESSION)
         t->needs_home |= looks_at_session(row);
-    if (row->route == ROUTE_CROSS && row->reach)
-        t->has_script = true;
+    t->has_script |= command_may_stray(row);
     t->has_publish |= publishes(row);
     t->has_other |= row->route == ROUTE_SESSION || row->route == ROUTE_CROSS;
     bool whole = (row->route == ROUTE_ALL && !row->reach) || (row->flags & CMD_EVERY_SHARD);

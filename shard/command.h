@@ -18,7 +18,7 @@ struct undo_command;
 
 enum command_route {
     ROUTE_SESSION, /* on the connection's home core, not on data */
-    ROUTE_KEY,     /* on the shard of its key (or, with CMD_CURSOR, the shard its cursor names) */
+    ROUTE_KEY,     /* on the shard of its key */
     ROUTE_SPLIT,   /* a part on each shard that has one of its keys */
     ROUTE_ALL,     /* a part on every shard */
     ROUTE_CROSS,   /* the shards concerned (CMD_EVERY_SHARD: all) meet, one thread runs it */
@@ -68,7 +68,8 @@ enum command_split {
 #define CMD_ANY_KEY (1u << 26)     /* ours: blocks, and any one of its keys can end the wait */
 #define CMD_PATTERN_KEYS (1u << 27) /* ours: CROSS; a '*' in an argument names further keys, on any
                                     * shard (SORT) */
-#define CMD_CURSOR (1u << 28)      /* ours: routed by the cursor in argv[1] (SCAN) */
+#define CMD_CURSOR (1u << 28)      /* ours: CROSS; it begins with the shard that the cursor in
+                                    * argv[1] names, and goes on to others where it must (SCAN) */
 #define CMD_EVERY_SHARD (1u << 29) /* ours: a cross transaction of all shards */
 #define CMD_PLAIN_KEYS (1u << 30)  /* ours, filled by the registry: the key triple says exactly
                                     * which args are keys (see command_key_range) */

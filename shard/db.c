@@ -445,6 +445,7 @@ struct scanning {
     int64_t now_ms;
     struct entry *expired[SCAN_EXPIRED_MAX]; /* met on the way, to be removed at its end */
     uint32_t expired_count;
+    uint64_t seen;
     void (*visit)(void *context, struct entry *e);
     void *context;
 };
@@ -452,28 +453,29 @@ struct scanning {
 static void scan_entry(void *context, void *item, struct table_place at)
 {
     struct scanning *scanning = context;
+    scanning->seen++;
     if (!is_expired(scanning->shard, item, scanning->now_ms))
         scanning->visit(scanning->context, item);
     else if (scanning->expired_count < SCAN_EXPIRED_MAX)
         scanning->expired[scanning->expired_count++] = item;
 }
 
-void db_scan(struct shard *s, uint32_t db, uint64_t *position, uint64_t count,
-             void (*visit)(void *context, struct entry *e), void *context)
+uint64_t db_scan(struct shard *s, uint32_t db, uint64_t *position, uint64_t count,
+                 void (*visit)(void *context, struct entry *e), void *context)
 {
     struct scanning scanning;
     scanning.shard = s;
     scanning.now_ms = s->now_ms;
     scanning.expired_count = 0;
+    scanning.seen = 0;
     scanning.visit = visit;
     scanning.context = context;
     uint64_t items = count == 0 ? 1 : count < SCAN_COUNT_MAX ? count : SCAN_COUNT_MAX;
     struct db *d = db_of(s, db);
     *position = table_scan(&d->keys, *position, items, items * 10, false, scan_entry, &scanning);
-    if (stays(s, s->now_ms))
-        return;
-    for (uint32_t i = 0; i < scanning.expired_count; i++) {
+    for (uint32_t i = 0; i < scanning.expired_count && !stays(s, s->now_ms); i++) {
         struct place p = db_place_of(s, d, scanning.expired[i]);
         db_expire(&p);
     }
+    return scanning.seen;
 }

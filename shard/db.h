@@ -172,9 +172,10 @@ void db_clear(struct shard *s, uint32_t db, bool lazy);
 void db_swap(struct shard *s, uint32_t a, uint32_t b);
 
 /* Calls `visit` for keys that have not expired, from hash position `*position` (0 to start),
- * about `count` of them; leaves the next position, or 0 when all were visited. Keys present
+ * about `count` of them; leaves the next position, or 0 when all were visited, and returns how many
+ * it has seen, expired ones among them. Keys present
  * during a whole pass over the positions are visited at least once, whatever is added or removed
  * between calls. `visit` must not change the database; expired keys met on the way are removed
  * after it. Positions fit in 48 bits. */
-void db_scan(struct shard *s, uint32_t db, uint64_t *position, uint64_t count,
-             void (*visit)(void *context, struct entry *e), void *context);
+uint64_t db_scan(struct shard *s, uint32_t db, uint64_t *position, uint64_t count,
+                 void (*visit)(void *context, struct entry *e), void *context);

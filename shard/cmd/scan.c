@@ -1,12 +1,16 @@
 /* Going through all keys: SCAN, KEYS, RANDOMKEY.
  *
  * SCAN visits the shards one after the other. A cursor holds the shard and the position in it
- * (scan.h); when a shard is done, the next cursor is the start of the next one. Redis's guarantee
- * carries over from each shard: a key that is there from the first call to the last is returned at
- * least once. */
+ * (scan.h). A call begins on that shard, and goes on to the next ones until it has seen COUNT keys:
+ * so a database of fewer keys takes one call, as with Redis. Where the first shard is not enough and
+ * no other is at hand, it has only read, drops what it found, and strays: it runs again, from the
+ * same cursor, as a cross transaction of all shards. That is once a shard in a pass over many keys.
+ * A call is of a bounded length: it stops in the bucket where it has seen COUNT keys.
+ *
+ * The invariant is each shard's: all keys of the shards before the cursor's, and those of its shard
+ * before the position, that have been there since the pass began were returned. So Redis's guarantee
+ * carries over: a key that is there from the first call to the last is returned at least once. */
 #include "shard/cmd/scan.h"
-
-#include <assert.h>
 
 #include "proto/number.h"
 #include "shard/cmd/scan_options.h"
@@ -64,15 +68,31 @@ static void collect(void *context, struct entry *e)
     k->count++;
 }
 
-/* Visits about COUNT keys from `*at` on, and moves it: to 0 of the next shard when this one is
- * done, to 0 of shard 0 when all are. */
-static void scan_from(struct call *c, struct cursor *at, struct collector *k)
+static struct shard *at_hand(const struct call *c, uint32_t index)
 {
-    struct shard *s = c->shard ? c->shard : c->shards[at->shard];
-    assert(s->index == at->shard);
-    db_scan(s, c->db, &at->position, k->options.count, collect, k);
-    if (at->position == 0)
+    if (c->shards)
+        return c->shards[index];
+    return c->shard->index == index ? c->shard : NULL;
+}
+
+/* Visits about COUNT keys from `*at` on, over as many shards as that takes, and moves it: to 0 of
+ * the next shard when one is done, to 0 of shard 0 when all are. False where a shard is needed that
+ * is not at hand. */
+static bool scan_from(struct call *c, struct cursor *at, struct collector *k)
+{
+    uint64_t left = k->options.count;
+    for (;;) {
+        struct shard *s = at_hand(c, at->shard);
+        if (!s)
+            return false;
+        uint64_t seen = db_scan(s, c->db, &at->position, left, collect, k);
+        if (at->position)
+            return true;
         at->shard = at->shard + 1 < c->keyspace->shard_count ? at->shard + 1 : 0;
+        if (at->shard == 0 || seen >= left)
+            return true;
+        left -= seen;
+    }
 }
 
 static void scan_run(struct call *c)
@@ -86,10 +106,13 @@ static void scan_run(struct call *c)
     scan_reply_start(&r, c);
     found.reply = &r.elements;
     struct cursor at;
-    if (cursor_unpack(value, c->keyspace->shard_count, &at))
-        scan_from(c, &at, &found);
-    else
+    if (!cursor_unpack(value, c->keyspace->shard_count, &at)) {
         at = (struct cursor){0};
+    } else if (!scan_from(c, &at, &found)) {
+        scan_reply_drop(&r);
+        c->strayed = true; /* it runs again, with all shards */
+        return;
+    }
 
     r.count = found.count;
     scan_reply_end(&r, c, cursor_pack(at));
@@ -182,7 +205,7 @@ const struct command scan_commands[] = {
         .name = "scan",
         .run = scan_run,
         .arity = -2,
-        .route = ROUTE_KEY,
+        .route = ROUTE_CROSS,
         .flags = CMD_READONLY | CMD_CURSOR,
         .acl = ACL_KEYSPACE,
         .group = "generic",

@@ -120,6 +120,11 @@ void scan_reply_end(struct scan_reply *r, struct call *c, uint64_t cursor)
     buf_deinit(&r->buf);
 }
 
+void scan_reply_drop(struct scan_reply *r)
+{
+    buf_deinit(&r->buf);
+}
+
 void scan_reply_empty(struct call *c)
 {
     struct scan_reply r;

@@ -55,5 +55,7 @@ struct scan_reply {
 void scan_reply_start(struct scan_reply *r, const struct call *c);
 /* Replies with the next cursor and the elements, and frees what was gathered. */
 void scan_reply_end(struct scan_reply *r, struct call *c, uint64_t cursor);
+/* Instead of scan_reply_end: there is no reply. */
+void scan_reply_drop(struct scan_reply *r);
 /* The reply where there is no key. */
 void scan_reply_empty(struct call *c);

@@ -315,7 +315,7 @@ static const struct command latency_subcommands[] = {
      .summary = "Returns the latest sample of each event.", .tips = SPECIAL},
     {MERGED("reset", reset_run, reset_merge, -2), .since = "2.8.13", .complexity = "O(1)",
      .syntax = "[event [event ...]]", .summary = "Forgets the samples of some or all events.",
-     .tips = "request_policy:all_nodes response_policy:all_succeeded"},
+     .tips = "request_policy:all_nodes response_policy:agg_sum"},
     {.name = NULL},
 };
 

@@ -159,7 +159,8 @@ static const struct command *read_request(struct call *c)
     return NULL;
 }
 
-/* Replies with the keys. No keys are an answer only where they are not mandatory (EVAL). */
+/* Replies with the keys. No keys are an answer only where they are not mandatory (EVAL); there also
+ * where they cannot be told. */
 static void reply_keys(struct call *c, bool with_flags)
 {
     const struct command *row = read_request(c);
@@ -167,7 +168,9 @@ static void reply_keys(struct call *c, bool with_flags)
         return;
     const struct slice *argv = c->argv + 2;
     int64_t count = command_keys(row, argv, c->argc - 2, NULL, 0);
-    if (count < 0 || (count == 0 && !(row->flags & CMD_NO_MANDATORY_KEYS))) {
+    if (count < 0 && (row->flags & CMD_NO_MANDATORY_KEYS))
+        count = 0;
+    if (count <= 0 && !(row->flags & CMD_NO_MANDATORY_KEYS)) {
         reply_error(&c->reply, "ERR Invalid arguments specified for command");
         return;
     }

@@ -11,7 +11,7 @@ struct registry *registry_create(void)
 {
     static const struct command *const tables[] = {
         string_commands, string_range_commands, string_multi_commands, lcs_commands,
-        counter_commands, bitmap_commands, bitfield_commands, bitop_commands,
+        counter_commands, increx_commands, bitmap_commands, bitfield_commands, bitop_commands,
         generic_commands, expire_commands, scan_commands, object_commands,
         keyspace_commands, dump_commands, restore_commands,
         list_commands, list_move_commands, list_block_commands,

@@ -189,6 +189,7 @@ extern const struct command string_range_commands[];
 extern const struct command string_multi_commands[];
 extern const struct command lcs_commands[];
 extern const struct command counter_commands[];
+extern const struct command increx_commands[];
 extern const struct command bitmap_commands[];
 extern const struct command bitfield_commands[];
 extern const struct command bitop_commands[];

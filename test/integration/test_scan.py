@@ -2,6 +2,8 @@
 
 import threading
 
+import harness
+
 STABLE = {b"stable:%d" % i for i in range(3000)}
 
 
@@ -33,6 +35,56 @@ def test_a_scan_may_match_and_name_a_type(client):
     assert set(scan_all(client, match="stable:1?")) == {b"stable:%d" % i for i in range(10, 20)}
     assert set(scan_all(client, _type="string", match="o*")) == {b"other"}
     assert scan_all(client, _type="list") == []
+
+
+def test_a_call_goes_on_to_the_next_shards_while_its_count_is_not_used_up(server):
+    client = server.client()
+    keys = {b"key:%d" % i for i in range(10)}
+    client.mset(dict.fromkeys(keys, 1))
+    assert [set(x) if x else x for x in client.scan(0, count=1000)] == [0, keys]
+    cursor, some = client.scan(0, count=1000, match="key:3")
+    assert (cursor, some) == (0, [b"key:3"])
+    calls, cursor, found = 0, None, set()
+    while cursor != 0:
+        cursor, some = client.scan(cursor or 0, count=3)
+        calls, found = calls + 1, found | set(some)
+    assert found == keys and 1 < calls <= 4 + harness.SHARDS
+
+
+def test_a_pass_takes_no_more_calls_than_count_says(client):
+    client.mset({key: 1 for key in STABLE})
+    cursor, calls = None, 0
+    while cursor != 0:
+        cursor, _ = client.scan(cursor or 0, count=100)
+        calls += 1
+    assert calls <= len(STABLE) // 100 + 1
+
+
+def test_a_scan_in_transactions_and_scripts_sees_all_shards(client):
+    keys = {b"key:%d" % i for i in range(10)}
+    client.mset(dict.fromkeys(keys, 1))
+    pipe = client.pipeline()
+    pipe.incr("counter")
+    pipe.scan(0, count=100)
+    pipe.incr("counter")
+    first, (cursor, found), second = pipe.execute()
+    assert (first, cursor, set(found), second) == (1, 0, keys | {b"counter"}, 2)
+    script = "redis.call('incr', KEYS[1]) return redis.call('scan', 0, 'count', 100)"
+    for i in range(3):
+        cursor, found = client.eval(script, 1, "counter")
+        assert (cursor, set(found)) == (b"0", keys | {b"counter"})
+        assert client.get("counter") == b"%d" % (3 + i)
+
+
+def test_a_scan_within_a_pipeline_stands_where_it_was_sent(client):
+    for i in range(50):
+        pipe = client.pipeline(transaction=False)
+        pipe.set(f"key:{i}", 1)
+        pipe.scan(0, count=1000)
+        pipe.delete(f"key:{i}")
+        pipe.scan(0, count=1000)
+        _, (_, with_it), _, (_, without) = pipe.execute()
+        assert (with_it, without) == ([b"key:%d" % i], [])
 
 
 def test_a_scan_sees_its_database_alone(server):

@@ -3,6 +3,8 @@
 "SET %s %v NX", "SET %s %v IFEQ %v", "SETNX %s %v", "SETEX %s 1 %v", "PSETEX %s %t %v",
 "GETSET %s %v", "GETDEL %s", "GETEX %s PX %t", "GETEX %s PXAT %T", "GETEX %s PERSIST",
 "DELEX %s IFEQ %v", "INCR %s", "DECR %s", "INCRBY %s %n", "DECRBY %s %n", "INCRBYFLOAT %s %f",
+"INCREX %s PX %t ENX", "INCREX %s BYINT %n LBOUND -5 UBOUND 50 SATURATE PXAT %T",
+"INCREX %s BYFLOAT %f UBOUND 50", "INCREX %s PERSIST",
 "APPEND %s %v", "SETRANGE %s %c %v", "MSET %s %v %s %v %k %v", "MSETNX %s %v %s %v",
 "MSETEX 2 %s %v %s %v PX %t", "MSETEX 2 %s %v %s %v KEEPTTL", "SETBIT %s %o 1",
 "BITFIELD %s SET u8 %o 9 INCRBY i5 %o %n", "BITOP OR %s %s %s", "BITOP NOT %s %s", "GET %s",

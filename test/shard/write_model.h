@@ -33,6 +33,7 @@ static const char *const templates[] = {
     "MSET %s %v %s %v", "MSET %l %v", "MSETNX %s %v %s %v", "MSETEX 2 %s %v %s %v EX %t",
     "MSETEX 1 %s %v NX", "APPEND %s %v", "SETRANGE %s %i %v", "SETRANGE %s 66000 %v",
     "INCR %s", "DECR %s", "INCRBY %s %i", "DECRBY %s %i", "INCRBYFLOAT %s %f",
+    "INCREX %s BYINT %i EX 50",
     "SETBIT %s %i 1", "SETBIT %s 530000 1", "BITFIELD %s SET u8 %i %n", "BITOP AND %s %s %s",
     "BITFIELD %s INCRBY i16 %i %n GET u8 0", "BITOP NOT %s %s", "BITOP XOR %s %s %l",
     "EXPIRE %h %t", "EXPIRE %e %t GT", "PEXPIRE %z %T", "EXPIREAT %l %a", "PEXPIREAT %s %A",

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 
+#include "server/command_history.h"
 #include "server/syntax.h"
 
 struct flag_word {
@@ -237,13 +238,21 @@ static const char *const argument_types[] = {
     [SYNTAX_BLOCK] = "block",
 };
 
-static void reply_arguments(struct reply *r, const struct syntax_list *list)
+struct changes {
+    const struct command_change *first;
+    uint32_t count;
+};
+
+static void reply_arguments(struct reply *r, const struct syntax_list *list,
+                            const struct changes *changes)
 {
     reply_array(r, list->count);
     for (uint32_t i = 0; i < list->count; i++) {
         const struct syntax_arg *arg = &list->args[i];
         bool group = arg->type == SYNTAX_ONEOF || arg->type == SYNTAX_BLOCK;
-        size_t optional = (size_t)(arg->key_spec >= 0) + (arg->token != NULL) + (arg->flags != 0);
+        const char *since = command_arg_since(changes->first, changes->count, arg);
+        size_t optional = (size_t)(arg->key_spec >= 0) + (arg->token != NULL) +
+                          (since != NULL) + (arg->flags != 0);
         reply_map(r, 3 + optional);
         reply_text_field(r, "name", arg->name);
         reply_text_field(r, "type", argument_types[arg->type]);
@@ -253,13 +262,14 @@ static void reply_arguments(struct reply *r, const struct syntax_list *list)
             reply_integer_field(r, "key_spec_index", arg->key_spec);
         if (arg->token)
             reply_text_field(r, "token", arg->token);
+        reply_optional_text(r, "since", since);
         if (arg->flags) {
             reply_bulk_text(r, "flags");
             reply_flags(r, arg->flags, argument_flags);
         }
         if (group) {
             reply_bulk_text(r, "arguments");
-            reply_arguments(r, &arg->children);
+            reply_arguments(r, &arg->children, changes);
         }
     }
 }
@@ -269,11 +279,25 @@ static size_t doc_flags(const struct command *row)
     return (size_t)(row->deprecated_since != NULL) + (size_t)(row->flags & CMD_SYSTEM ? 1 : 0);
 }
 
-static size_t docs_fields(const struct command *row, const struct syntax_list *arguments)
+static void reply_history(struct reply *r, const struct changes *changes)
+{
+    if (changes->count == 0)
+        return;
+    reply_bulk_text(r, "history");
+    reply_set(r, changes->count);
+    for (uint32_t i = 0; i < changes->count; i++) {
+        reply_array(r, 2);
+        reply_bulk_text(r, changes->first[i].version);
+        reply_bulk_text(r, changes->first[i].text);
+    }
+}
+
+static size_t docs_fields(const struct command *row, const struct syntax_list *arguments,
+                          const struct changes *changes)
 {
     return 1 + (size_t)(row->summary != NULL) + (row->since != NULL) + (row->complexity != NULL) +
            (row->deprecated_since != NULL) + (doc_flags(row) != 0) + (row->replaced_by != NULL) +
-           (arguments->count != 0) + (row->subcommand_count != 0);
+           (changes->count != 0) + (arguments->count != 0) + (row->subcommand_count != 0);
 }
 
 void command_reply_docs(struct reply *r, const struct command *row)
@@ -281,7 +305,9 @@ void command_reply_docs(struct reply *r, const struct command *row)
     struct syntax_list arguments;
     bool well_formed = syntax_parse(row, &arguments);
     assert(well_formed);
-    reply_map(r, docs_fields(row, &arguments));
+    struct changes changes;
+    changes.first = command_changes(row->full_name, &changes.count);
+    reply_map(r, docs_fields(row, &arguments, &changes));
     reply_optional_text(r, "summary", row->summary);
     reply_optional_text(r, "since", row->since);
     reply_text_field(r, "group", row->group);
@@ -296,9 +322,10 @@ void command_reply_docs(struct reply *r, const struct command *row)
     }
     reply_optional_text(r, "deprecated_since", row->deprecated_since);
     reply_optional_text(r, "replaced_by", row->replaced_by);
+    reply_history(r, &changes);
     if (arguments.count) {
         reply_bulk_text(r, "arguments");
-        reply_arguments(r, &arguments);
+        reply_arguments(r, &arguments, &changes);
     }
     if (row->subcommand_count) {
         reply_bulk_text(r, "subcommands");

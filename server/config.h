@@ -144,6 +144,7 @@ struct config {
     char *dbfilename;
     bool rdbcompression, rdbchecksum, stop_writes_on_bgsave_error;
     int64_t rdb_key_save_delay, key_load_delay; /* us; below 0: keys a us */
+    int64_t hz; /* without effect: INFO shows it */
     bool appendonly;
     char *appendfilename, *appenddirname;
     int appendfsync;       /* enum config_sync */

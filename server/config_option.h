@@ -52,6 +52,7 @@ enum option_flags {
                                    * with the value it has, so that what CONFIG GET says can be
                                    * set */
     OPTION_SECRET = 1 << 15,      /* what it is set to is not shown to others */
+    OPTION_HZ = 1 << 17,          /* from 1 to 500: what is beyond becomes the bound, as in Redis */
 };
 
 struct option_name {

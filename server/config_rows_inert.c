@@ -12,7 +12,7 @@
 #include "proto/number.h"
 
 enum inert_place {
-    INERT_IO_THREADS, INERT_IO_THREADS_DO_READS, INERT_HZ, INERT_DYNAMIC_HZ,
+    INERT_IO_THREADS, INERT_IO_THREADS_DO_READS, INERT_DYNAMIC_HZ,
     INERT_ACTIVEREHASHING, INERT_JEMALLOC_BG_THREAD, INERT_ACTIVEDEFRAG,
     INERT_ACTIVE_DEFRAG_IGNORE_BYTES, INERT_ACTIVE_DEFRAG_THRESHOLD_LOWER,
     INERT_ACTIVE_DEFRAG_THRESHOLD_UPPER, INERT_ACTIVE_DEFRAG_CYCLE_MIN,
@@ -114,7 +114,8 @@ static const struct config_option options[] = {
      .text = "Redis moves bytes of clients with threads beside the one that executes; here "
              "every core does all for its own clients (see shards)."},
     {"io-threads-do-reads", YES(INERT_IO_THREADS_DO_READS), "no", .inert = WHY_CORES},
-    {"hz", NUMBER(INERT_HZ), "10", 0, INT32_MAX, .flags = OPTION_MUTABLE, .inert = WHY_HZ,
+    {"hz", OPTION_INTEGER, offsetof(struct config, hz), "10", 0, INT32_MAX,
+     .flags = OPTION_MUTABLE | OPTION_HZ, .inert = WHY_HZ,
      .text = "How often Redis looks after itself. Here nothing runs at a fixed rate: cores wake "
              "when there is work."},
     {"dynamic-hz", YES(INERT_DYNAMIC_HZ), "yes", .flags = OPTION_MUTABLE, .inert = WHY_HZ},

@@ -39,6 +39,9 @@ static enum fault_kind set_bool(bool *to, struct slice word)
     return FAULT_NONE;
 }
 
+#define HZ_MIN 1
+#define HZ_MAX 500
+
 static enum fault_kind set_integer(const struct config_option *o, int64_t *to, struct slice word)
 {
     int64_t value;
@@ -46,6 +49,8 @@ static enum fault_kind set_integer(const struct config_option *o, int64_t *to, s
         return FAULT_INTEGER;
     if (value < o->min || value > o->max)
         return FAULT_RANGE;
+    if (o->flags & OPTION_HZ)
+        value = value < HZ_MIN ? HZ_MIN : value > HZ_MAX ? HZ_MAX : value;
     *to = value;
     return FAULT_NONE;
 }

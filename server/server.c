@@ -71,12 +71,17 @@ static void fill_random(void *to, size_t size)
     }
 }
 
-static void make_run_id(char *to)
+static void make_id(char *to)
 {
     unsigned char bytes[20];
     fill_random(bytes, sizeof(bytes));
     for (size_t i = 0; i < sizeof(bytes); i++)
         snprintf(to + i * 2, 3, "%02x", bytes[i]);
+}
+
+void server_change_replication_id(void)
+{
+    make_id(server->replication_id);
 }
 
 /* The classes of notifications that can go out: none without a kind of channel. */
@@ -235,7 +240,8 @@ bool server_create(const struct config *config, char *error, size_t error_size)
     server->evict = evict_create(count);
     server->compaction = compact_create(count);
     evict_apply_config();
-    make_run_id(server->run_id);
+    make_id(server->run_id);
+    server_change_replication_id();
     ssize_t n = readlink("/proc/self/exe", server->executable, sizeof(server->executable) - 1);
     server->executable[n > 0 ? n : 0] = '\0';
     struct timespec now;

@@ -80,7 +80,7 @@ struct server {
     int backend;              /* enum ring_backend in use */
     int64_t started_ms;       /* wall clock */
     double ticks_per_us;      /* of core_ticks */
-    char run_id[41];
+    char run_id[41], replication_id[41];
     char executable[4096];
     _Atomic uint64_t next_session_id;
     _Atomic uint64_t session_count;      /* connected clients */
@@ -127,6 +127,8 @@ void server_destroy(void);
 bool server_raise_file_limit(char *error, size_t error_size);
 /* Puts changed values in force where they are kept a second time. All cores stand still. */
 void server_apply_config(void);
+/* Another master_replid. At the start, or while all cores stand still. */
+void server_change_replication_id(void);
 /* Tells the log of each option that has no effect here and was changed from `before` (NULL: from
  * the defaults). */
 void server_tell_inert(const struct config *before);

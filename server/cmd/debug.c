@@ -399,6 +399,8 @@ static void debug_help(struct call *c)
         "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
         "ASSERT",
         "    End by a failed assertion.",
+        "CHANGE-REPL-ID",
+        "    Draw another replication id.",
         "CONFIG-REWRITE-FORCE-ALL",
         "    CONFIG REWRITE with options at their defaults, too.",
         "DIGEST",
@@ -464,12 +466,19 @@ static void debug_config_rewrite(struct call *c)
     config_reply_rewrite(c, true);
 }
 
+static void debug_change_repl_id(struct call *c)
+{
+    server_change_replication_id();
+    reply_ok(&c->reply);
+}
+
 static const struct debug_command {
     const char *name;
     void (*run)(struct call *c);
     uint32_t argc_min, argc_max; /* DEBUG and the name included */
 } commands[] = {
     {"assert", debug_assert, 2, 2},
+    {"change-repl-id", debug_change_repl_id, 2, 2},
     {"config-rewrite-force-all", debug_config_rewrite, 2, 2},
     {"digest", debug_digest_run, 2, 2},
     {"digest-value", debug_digest_value_run, 2, UINT32_MAX},

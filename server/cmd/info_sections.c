@@ -82,7 +82,7 @@ static void append_server(struct buf *to, const struct info *info)
                info->now_ms * 1000);
     buf_printf(to, "uptime_in_seconds:%" PRId64 "\r\nuptime_in_days:%" PRId64 "\r\n", up_s,
                up_s / 86400);
-    buf_printf(to, "hz:10\r\nconfigured_hz:10\r\nlru_clock:%u\r\n",
+    buf_printf(to, "hz:10\r\nconfigured_hz:%" PRId64 "\r\nlru_clock:%u\r\n", server->config.hz,
                (unsigned)(info->now_ms / 1000) & ENTRY_CLOCK_MAX);
     buf_printf(to, "executable:%s\r\nconfig_file:%s\r\nio_threads_active:0\r\n", server->executable,
                server->config.config_file ? server->config.config_file : "");
@@ -302,7 +302,7 @@ static void append_replication(struct buf *to, const struct info *info)
                "master_replid:%s\r\nmaster_replid2:%040d\r\nmaster_repl_offset:0\r\n"
                "second_repl_offset:-1\r\nrepl_backlog_active:0\r\nrepl_backlog_size:1048576\r\n"
                "repl_backlog_first_byte_offset:0\r\nrepl_backlog_histlen:0\r\n",
-               server->run_id, 0);
+               server->replication_id, 0);
 }
 
 static void append_time(struct buf *to, const char *field, struct timeval t)

@@ -150,6 +150,62 @@ def test_keys_and_their_flags_are_those_of_redis(server, reference):
     assert not wrong
 
 
+def pairs(words):
+    return {text(key): value for key, value in zip(words[::2], words[1::2])}
+
+
+def read_docs(server):
+    """COMMAND DOCS by name, subcommands among them."""
+    docs = {}
+    with server.raw() as raw:
+        todo = [pairs(raw.call("COMMAND", "DOCS"))]
+    while todo:
+        for name, doc in todo.pop().items():
+            docs[name] = pairs(doc)
+            if "subcommands" in docs[name]:
+                todo.append(pairs(docs[name]["subcommands"]))
+    return docs
+
+
+def versions_of_arguments(arguments):
+    """Of those that came later than their command: by their tokens or names."""
+    found = set()
+    for argument in map(pairs, arguments):
+        if "since" in argument:
+            word = argument.get("token", argument["name"])
+            found.add((text(word).lower(), text(argument["since"])))
+        found |= versions_of_arguments(argument.get("arguments", []))
+    return found
+
+
+# What 7.2 calls otherwise.
+RENAMED = {("bitcount", "index_unit"): "unit", ("bitpos", "index_unit"): "unit",
+           ("cluster|meet", "cluster_bus_port"): "cluster-bus-port",
+           ("script|flush", "async"): "flush-type"}
+
+
+def later_than_the_reference(version):
+    return tuple(map(int, version.split("."))) > (7, 0, 15)
+
+
+def test_the_history_of_commands_and_arguments_is_redis_own(server, reference):
+    ours, theirs = read_docs(server), read_docs(reference)
+    wrong = []
+    for name, doc in sorted(theirs.items()):
+        due = [text(version) for version, _ in doc.get("history", [])]
+        got = [text(version) for version, _ in ours[name].get("history", [])]
+        if [v for v in got if not later_than_the_reference(v)] != due:
+            wrong.append((name, got, due))
+        due = {(RENAMED.get((name, word), word), version)
+               for word, version in versions_of_arguments(doc.get("arguments", []))}
+        got = {(word, version) for word, version in
+               versions_of_arguments(ours[name].get("arguments", []))
+               if not later_than_the_reference(version)}
+        if got != due:
+            wrong.append((name, got, due))
+    assert not wrong
+
+
 # What exercises a command: a line of a case file that is a request of it, or a call in a test.
 
 def names_in_words(words):

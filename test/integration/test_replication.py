@@ -70,6 +70,16 @@ def test_a_replica_and_redis_cli_are_told_why_there_is_nothing_to_copy(server, t
             assert raw.call(*words).startswith("ERR " + NO_REPLICAS.decode())
 
 
+def test_the_replication_id_changes_by_debug_alone(raw):
+    def ids():
+        info = dict(line.split(b":", 1) for line in raw.call("INFO").split(b"\r\n") if b":" in line)
+        return info[b"run_id"], info[b"master_replid"]
+    run_id, before = ids()
+    assert ids() == (run_id, before) and before != run_id
+    assert raw.call("DEBUG", "CHANGE-REPL-ID") == "OK"
+    assert ids()[0] == run_id and ids()[1] != before
+
+
 def test_replconf_ack_is_not_answered(raw):
     raw.send(harness.encode("REPLCONF", "ACK", "0") + harness.encode("REPLCONF", "GETACK", "*"))
     assert raw.call("PING") == "PONG"

@@ -101,8 +101,8 @@ static inline bool command_is_for_owner(const struct command *row)
     return (row->route == ROUTE_ALL && !row->reach) || (row->flags & CMD_EVERY_SHARD);
 }
 
-/* True where it is run with the shards that it may need, and asks for all of them where that was not
- * enough (call.strayed): scripts, and SCAN at the end of a shard. */
+/* True where it is run with the shards that it may need, and asks for all of them where that was
+ * not enough (call.strayed): scripts, and SCAN at the end of a shard. */
 static inline bool command_may_stray(const struct command *row)
 {
     return row->route == ROUTE_CROSS && (row->reach || (row->flags & CMD_CURSOR));

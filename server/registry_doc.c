@@ -35,6 +35,8 @@ static int compare_rows(const void *a, const void *b)
 
 static const char *runs_on(const struct command *row)
 {
+    if (row->flags & CMD_CURSOR)
+        return "one shard, or cross";
     switch (row->route) {
     case ROUTE_KEY:
         return "one shard";

@@ -213,8 +213,8 @@ static bool extend(const struct core *c, struct prefix *p, const struct request 
     return true;
 }
 
-/* What may stray (scripts, transactions with some, SCAN) runs in the run step: within the ring's handlers
- * nobody could look after what arrives while they run. */
+/* What may stray (scripts, transactions with some, SCAN) runs in the run step: within the ring's
+ * handlers nobody could look after what arrives while scripts run. */
 static bool runs_later(const struct request *r)
 {
     return r->command && command_may_stray(r->command) && transaction_may_stray(r);

@@ -2,14 +2,15 @@
  *
  * SCAN visits the shards one after the other. A cursor holds the shard and the position in it
  * (scan.h). A call begins on that shard, and goes on to the next ones until it has seen COUNT keys:
- * so a database of fewer keys takes one call, as with Redis. Where the first shard is not enough and
- * no other is at hand, it has only read, drops what it found, and strays: it runs again, from the
- * same cursor, as a cross transaction of all shards. That is once a shard in a pass over many keys.
- * A call is of a bounded length: it stops in the bucket where it has seen COUNT keys.
+ * so a database of fewer keys takes one call, as with Redis. Where the first shard is not enough
+ * and no other is at hand, it has only read, drops what it found, and strays: it runs again, from
+ * the same cursor, as a cross transaction of all shards. That is once a shard in a pass over many
+ * keys. A call is of a bounded length: it stops in the bucket where it has seen COUNT keys.
  *
  * The invariant is each shard's: all keys of the shards before the cursor's, and those of its shard
- * before the position, that have been there since the pass began were returned. So Redis's guarantee
- * carries over: a key that is there from the first call to the last is returned at least once. */
+ * before the position, that have been there since the pass began were returned. So Redis's
+ * guarantee carries over: a key that is there from the first call to the last is returned at least
+ * once. */
 #include "shard/cmd/scan.h"
 
 #include "proto/number.h"

@@ -63,8 +63,9 @@ static inline const struct command *world_row_in(const struct command *rows, str
 static inline const struct command *const *world_tables(void)
 {
     static const struct command *const tables[] = {
-        string_commands,   string_range_commands, string_multi_commands, counter_commands, increx_commands,
-        bitmap_commands,   bitfield_commands,     bitop_commands,        generic_commands,
+        string_commands,   string_range_commands, string_multi_commands, counter_commands,
+        increx_commands,   bitmap_commands,       bitfield_commands,     bitop_commands,
+        generic_commands,
         expire_commands,   scan_commands,         object_commands,       keyspace_commands,
         list_commands,     list_move_commands,    list_block_commands,   set_commands,
         set_algebra_commands, hash_commands,      hash_expire_commands,  zset_commands,

@@ -14,7 +14,8 @@
 #define NOW_MS ((int64_t)1700000000123)
 
 static const struct command *const tables[] = {
-    string_commands, string_range_commands, string_multi_commands, lcs_commands, counter_commands, increx_commands,
+    string_commands, string_range_commands, string_multi_commands, lcs_commands, counter_commands,
+    increx_commands,
 };
 #define TABLE_COUNT (sizeof(tables) / sizeof(tables[0]))
 

@@ -88,6 +88,8 @@ struct config {
     int64_t databases;
     int64_t maxmemory;     /* bytes; 0: no limit */
     int64_t maxmemory_samples, maxmemory_eviction_tenacity;
+    int64_t min_replicas_to_write; /* 0, or writes are refused: there are none */
+    int64_t min_replicas_max_lag;  /* seconds; 0: these do not matter */
     int maxmemory_policy;  /* enum config_policy; decides what OBJECT FREQ and IDLETIME can say */
     int64_t lfu_log_factor;
     int64_t lfu_decay_time; /* minutes */

@@ -248,6 +248,18 @@ static const struct config_option options[] = {
     {"rdbchecksum", BOOL_FIELD(rdbchecksum), "yes",
      .text = "Whether snapshots end with a checksum (CRC64), and whether it is checked on "
              "loading."},
+    {"min-replicas-to-write", INTEGER_FIELD(min_replicas_to_write), "0", 0, INT32_MAX,
+     .flags = OPTION_MUTABLE,
+     .text = "So many replicas must have what was written but min-replicas-max-lag seconds ago, or "
+             "commands that write are refused (NOREPLICAS). This server has none: with anything "
+             "but 0, all are."},
+    {"min-slaves-to-write", INTEGER_FIELD(min_replicas_to_write), "0", 0, INT32_MAX,
+     .flags = OPTION_MUTABLE | OPTION_ALIAS},
+    {"min-replicas-max-lag", INTEGER_FIELD(min_replicas_max_lag), "10", 0, INT32_MAX,
+     .flags = OPTION_MUTABLE,
+     .text = "See min-replicas-to-write, which has no effect with 0 here."},
+    {"min-slaves-max-lag", INTEGER_FIELD(min_replicas_max_lag), "10", 0, INT32_MAX,
+     .flags = OPTION_MUTABLE | OPTION_ALIAS},
     {"stop-writes-on-bgsave-error", BOOL_FIELD(stop_writes_on_bgsave_error), "yes",
      .flags = OPTION_MUTABLE,
      .text = "With yes, and while save points are set, commands that write are refused (MISCONF) "

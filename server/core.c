@@ -132,7 +132,7 @@ static int64_t clock_us(clockid_t id)
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-static void refresh_time(struct core *c)
+static void read_clock(struct core *c)
 {
     c->now_us = clock_us(CLOCK_MONOTONIC);
     if (c->now_us - c->wall_read_us > WALL_READ_US || !c->wall_read_us) {
@@ -142,7 +142,21 @@ static void refresh_time(struct core *c)
     int64_t wall_ms = (c->now_us + c->wall_offset_us) / 1000;
     if (wall_ms > c->wall_ms || wall_ms < c->wall_ms - CLOCK_STEP_MS)
         c->wall_ms = wall_ms;
+}
+
+static void refresh_time(struct core *c)
+{
+    read_clock(c);
     core_agree_on_time(c, &c->shard);
+}
+
+void core_pass_time(struct core *c, struct shard *shard, struct shard *const *shards)
+{
+    read_clock(c);
+    if (shards)
+        core_agree_on_times(c, shards);
+    else if (shard)
+        core_agree_on_time(c, shard);
 }
 
 void core_agree_on_time(struct core *c, struct shard *s)

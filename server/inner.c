@@ -157,7 +157,8 @@ bool inner_knows_channel(struct inner *in, const struct command *command, struct
     return true;
 }
 
-static void count_published(struct inner *in, const struct command *command,
+/* A command that is done here, not by its row's function. */
+static void count_done_here(struct inner *in, const struct command *command,
                             const struct slice *argv, uint32_t argc)
 {
     struct call call = {.db = in->db};
@@ -194,7 +195,7 @@ static bool publish(struct inner *in, const struct command *command, const struc
     else if (count)
         post(in, &mask, argv[1], argv[2], sharded);
     reply_integer(reply, count);
-    count_published(in, command, argv, argc);
+    count_done_here(in, command, argv, argc);
     return true;
 }
 
@@ -310,18 +311,24 @@ static void lock_cores(struct inner *in, bool lock)
     }
 }
 
-static bool select_db(struct inner *in, const struct slice *argv, struct reply *reply)
+static void select_db(struct inner *in, const struct command *command, const struct slice *argv,
+                      uint32_t argc, struct reply *reply)
 {
     int64_t db;
+    const char *error = NULL;
     if (!number_parse_integer(argv[1], &db))
-        reply_error(reply, "ERR value is not an integer or out of range");
+        error = "ERR value is not an integer or out of range";
     else if (db < 0 || db >= (int64_t)server->keyspace.db_count)
-        reply_error(reply, "ERR DB index is out of range");
-    else {
-        in->db = (uint32_t)db;
-        reply_ok(reply);
+        error = "ERR DB index is out of range";
+    count_done_here(in, command, argv, argc);
+    if (error) {
+        in->core->command_stats[command->id].failed++;
+        execute_count_error(in->core, slice_of(error));
+        reply_error(reply, "%s", error);
+        return;
     }
-    return true;
+    in->db = (uint32_t)db;
+    reply_ok(reply);
 }
 
 static bool run(struct inner *in, const struct command *command, const struct slice *argv,
@@ -329,8 +336,10 @@ static bool run(struct inner *in, const struct command *command, const struct sl
 {
     if (command->reach && (command->flags & CMD_PUBSUB))
         return publish(in, command, argv, argc, reply);
-    if (command->route == ROUTE_SESSION && strcmp(command->full_name, "select") == 0)
-        return select_db(in, argv, reply);
+    if (command->route == ROUTE_SESSION && strcmp(command->full_name, "select") == 0) {
+        select_db(in, command, argv, argc, reply);
+        return true;
+    }
     struct call call;
     call.db = in->db;
     call.no_touch = in->outer->no_touch;

@@ -11,6 +11,8 @@
 #include "shard/call.h"
 #include "shard/type/histogram.h"
 
+/* What takes less is all at one time: expiries are in milliseconds. */
+#define MOMENT_US 1000
 /* More microseconds than any command takes: their ticks still fit. */
 #define THRESHOLD_US_MAX (INT64_C(1) << 40)
 
@@ -24,6 +26,8 @@ static void apply_to(struct core *c)
     const struct observing *o = &server->observing;
     bool all = o->monitored || o->hot_interval;
     uint64_t slow = o->slowlog_ticks < o->latency_ticks ? o->slowlog_ticks : o->latency_ticks;
+    if (slow > o->moment_ticks)
+        slow = o->moment_ticks;
     c->look_ticks = all ? 0 : slow;
     c->notes_times = server->config.latency_tracking;
     if (!c->notes_times)
@@ -38,6 +42,7 @@ void observe_apply(void)
                            ? UINT64_MAX : ticks_of(config->slowlog_log_slower_than);
     o->latency_ticks = config->latency_monitor_threshold == 0
                            ? UINT64_MAX : ticks_of(config->latency_monitor_threshold * 1000);
+    o->moment_ticks = ticks_of(MOMENT_US);
     o->monitored = !core_mask_empty(&o->monitors);
     for (uint32_t i = 0; server->cores && i < server->core_count; i++)
         apply_to(server->cores[i]);
@@ -66,6 +71,9 @@ static bool is_shown(const struct call *call)
 
 void observe_call(struct core *c, const struct call *call, uint64_t ticks)
 {
+    /* Commands within a script or transaction are all at the time of that, as in Redis. */
+    if (ticks >= server->observing.moment_ticks && !c->inner)
+        core_pass_time(c, call->shard, call->shards);
     if (!is_anybodys(call))
         return;
     note_slow(c, call, ticks);

@@ -2,8 +2,10 @@
  *
  * The hot path has one comparison for all four: a command that took core.look_ticks or more is
  * handed over here, once it has run. Where somebody wants to see every command (MONITOR, HOTKEYS, a
- * slow log from 0 on) that is 0; where nobody wants anything, no duration reaches it. Beside that,
- * the time of each command goes into its histogram (latency-tracking): one line of memory.
+ * slow log from 0 on) that is 0. Else it is a millisecond at most: a command that took so long has
+ * the core look at its clock again, so that what comes behind it finds gone what has expired
+ * meanwhile. Beside that, the time of each command goes into its histogram (latency-tracking): one
+ * line of memory.
  *
  * What is wanted changes only while all cores stand still (CONFIG SET, MONITOR, HOTKEYS) and is
  * read by all of them as it is. */
@@ -22,6 +24,7 @@ struct core;
 struct observing {
     uint64_t slowlog_ticks;    /* a command that took so long is slow; UINT64_MAX: none is */
     uint64_t latency_ticks;    /* ... is an event of the latency monitor */
+    uint64_t moment_ticks;     /* ... is not over in a moment: the core looks at its clock again */
     struct core_mask monitors; /* cores with sessions that MONITOR */
     bool monitored;            /* there are any */
     uint32_t hot_interval;     /* one key in so many is noted by HOTKEYS; 0: off */

@@ -35,6 +35,7 @@
 #include "server/tls_helper.h"
 #include "server/watchdog.h"
 #include "server/slowlog.h"
+#include "server/write_fault.h"
 
 /* Descriptors kept for what is not a client: listeners, rings, the log. */
 #define SPARE_FILES 32
@@ -172,6 +173,7 @@ void server_apply_config(void)
     apply_shutdown_words(c);
     watchdog_apply_config();
     client_memory_apply_config();
+    write_fault_apply_config();
     if (server->evict)
         evict_apply_config();
     observe_apply();

@@ -46,6 +46,7 @@ struct listener; /* listeners.h */
 #define WRITE_FAULT_AOF (1u << 1)  /* the append-only file cannot be written */
 #define WRITE_FAULT_MEMORY (1u << 2) /* memory is over maxmemory: see evict.h */
 #define WRITE_FAULT_OOM (1u << 3)  /* ... and there is nothing to evict */
+#define WRITE_FAULT_REPLICAS (1u << 4) /* min-replicas-to-write asks for what is not there */
 
 struct server {
     struct config config;

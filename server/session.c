@@ -711,8 +711,9 @@ const char *session_fault(const struct session *s, const struct command *row)
     if (write_fault_is_memory() && looks && evict_admit(core_self()) &&
         takes_memory(s, row, flags))
         return EVICT_OOM_TEXT;
-    /* PING tells whoever watches over the server, as with Redis. */
-    if (write_fault_disk() && ((flags & CMD_WRITE) || strcmp(row->name, "ping") == 0))
+    /* PING tells whoever watches over the server of its disk, as with Redis. */
+    if ((write_fault_all() && (flags & CMD_WRITE)) ||
+        (write_fault_disk() && strcmp(row->name, "ping") == 0))
         return write_fault_text();
     return NULL;
 }

@@ -9,9 +9,19 @@
 #define TEXT_SIZE 512
 #define ERROR_TEXT_SIZE 128
 
+#define NO_REPLICAS_TEXT "NOREPLICAS Not enough good replicas to write."
+
 static bool by_save(void)
 {
     return atomic_load_explicit(&server->write_faults, memory_order_relaxed) & WRITE_FAULT_SAVE;
+}
+
+void write_fault_apply_config(void)
+{
+    if (server->config.min_replicas_to_write && server->config.min_replicas_max_lag)
+        atomic_fetch_or(&server->write_faults, WRITE_FAULT_REPLICAS);
+    else
+        atomic_fetch_and(&server->write_faults, ~WRITE_FAULT_REPLICAS);
 }
 
 /* `before`, and why the append-only file could not be written. */
@@ -27,6 +37,8 @@ static const char *with_cause(const char *before)
 
 const char *write_fault_text(void)
 {
+    if (!write_fault_disk())
+        return NO_REPLICAS_TEXT;
     if (by_save())
         return "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to "
                "persist to disk. Commands that may modify the data set are disabled, because this "
@@ -38,6 +50,8 @@ const char *write_fault_text(void)
 
 const char *write_fault_script_text(void)
 {
+    if (!write_fault_disk())
+        return NO_REPLICAS_TEXT;
     if (by_save())
         return "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to "
                "persist to disk. Writable scripts are blocked. Use 'no-writes' flag for read only "

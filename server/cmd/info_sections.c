@@ -297,8 +297,12 @@ static void append_stats(struct buf *to, const struct info *info)
 
 static void append_replication(struct buf *to, const struct info *info)
 {
+    const struct config *config = &server->config;
+    buf_append_text(to, "role:master\r\nconnected_slaves:0\r\n");
+    if (config->min_replicas_to_write && config->min_replicas_max_lag)
+        buf_append_text(to, "min_slaves_good_slaves:0\r\n");
     buf_printf(to,
-               "role:master\r\nconnected_slaves:0\r\nmaster_failover_state:no-failover\r\n"
+               "master_failover_state:no-failover\r\n"
                "master_replid:%s\r\nmaster_replid2:%040d\r\nmaster_repl_offset:0\r\n"
                "second_repl_offset:-1\r\nrepl_backlog_active:0\r\nrepl_backlog_size:1048576\r\n"
                "repl_backlog_first_byte_offset:0\r\nrepl_backlog_histlen:0\r\n",

@@ -123,10 +123,12 @@ static void put_persistence(struct prometheus *p, const struct metrics *m)
     put(p, "lasca_aof_delayed_fsyncs_total", COUNTER, (double)x->journal.delayed_fsync,
         "Syncs that a write had to wait for.");
     prometheus_begin(p, "lasca_writes_refused", GAUGE,
-                     "1 while commands that write get MISCONF, or OOM (memory), and why.");
+                     "1 while commands that write get MISCONF, OOM (memory) or NOREPLICAS "
+                     "(replicas: min-replicas-to-write), and why.");
     prometheus_put_labelled(p, "reason", "snapshot", (faults & WRITE_FAULT_SAVE) != 0);
     prometheus_put_labelled(p, "reason", "append_only_file", (faults & WRITE_FAULT_AOF) != 0);
     prometheus_put_labelled(p, "reason", "memory", (faults & WRITE_FAULT_OOM) != 0);
+    prometheus_put_labelled(p, "reason", "replicas", (faults & WRITE_FAULT_REPLICAS) != 0);
 }
 
 /* ---- Shards ---- */

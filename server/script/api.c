@@ -139,7 +139,7 @@ static const char *refusal(const struct script_run *r, const struct command *row
     }
     if (r->inner.read_only && (row->flags & (CMD_WRITE | CMD_MAY_REPLICATE)))
         return "Write commands are not allowed from read-only scripts.";
-    if (write_fault_disk() && (row->flags & CMD_WRITE) && !r->inner.written)
+    if (write_fault_all() && (row->flags & CMD_WRITE) && !r->inner.written)
         return with_dash(write_fault_text());
     if (r->oom && (row->flags & CMD_DENYOOM) && !r->inner.written)
         return with_dash(EVICT_OOM_TEXT);

@@ -273,7 +273,7 @@ static void run(struct script_core *s, struct call *call, struct compiled *slot,
     struct script *script = slot->script;
     bool no_writes = !(script->flags & SCRIPT_COMPAT) && (script->flags & SCRIPT_NO_WRITES);
     bool read_only = call->command->flags & CMD_READONLY;
-    if (write_fault_disk() && !(script->flags & (SCRIPT_COMPAT | SCRIPT_NO_WRITES))) {
+    if (write_fault_all() && !(script->flags & (SCRIPT_COMPAT | SCRIPT_NO_WRITES))) {
         reply_error(&call->reply, "%s", write_fault_script_text());
         return;
     }

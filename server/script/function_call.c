@@ -63,7 +63,7 @@ void function_call_run(struct call *call)
     uint32_t keys;
     const char *refusal = f ? read_key_count(call->argv, call->argc, &keys)
                             : "ERR Function not found";
-    if (!refusal && write_fault_disk() && !(f->flags & SCRIPT_NO_WRITES))
+    if (!refusal && write_fault_all() && !(f->flags & SCRIPT_NO_WRITES))
         refusal = write_fault_script_text();
     if (!refusal && write_fault_is_oom() && !(f->flags & (SCRIPT_ALLOW_OOM | SCRIPT_NO_WRITES)))
         refusal = EVICT_OOM_TEXT;

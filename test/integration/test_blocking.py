@@ -158,6 +158,28 @@ def test_a_key_of_another_type_serves_nobody(server, waiters, raw):
     assert line.read_reply() == [b"k", b"x"]
 
 
+@pytest.mark.parametrize("wait, push", [
+    (("BLPOP", "short-lived", 0.5), ("RPUSH", "short-lived", "a")),
+    (("BZPOPMIN", "short-lived", 0.5), ("ZADD", "short-lived", 1, "a"))], ids=["list", "zset"])
+def test_what_has_expired_by_the_end_of_a_transaction_serves_nobody(waiters, raw, wait, push):
+    raw.call("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+    line = waiters.add(*wait)
+    raw.call("MULTI")
+    raw.call(*push)
+    raw.call("PEXPIRE", "short-lived", 20)
+    raw.call("DEBUG", "SLEEP", 0.1)
+    raw.call("EXISTS", "short-lived")
+    assert raw.call("EXEC")[1:] == [1, "OK", 1]  # all of it is at one time
+    assert line.read_reply() is None
+    raw.call("DEBUG", "SET-ACTIVE-EXPIRE", 1)
+
+
+def test_behind_a_slow_command_of_a_pipeline_it_is_later(raw):
+    raw.send(encode("SET", "short-lived", "v", "PX", 20) + encode("DEBUG", "SLEEP", 0.1) +
+             encode("GET", "short-lived"))
+    assert [raw.read_reply() for _ in range(3)] == ["OK", "OK", None]
+
+
 def test_lists_and_sorted_sets_wait_for_one_key(server, waiters, raw):
     for_list = waiters.add("BLPOP", "k", 0)
     for_set = waiters.add("BZPOPMIN", "k", 0)

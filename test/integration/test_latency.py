@@ -115,6 +115,17 @@ def test_errors_count_once_as_calls_rejected_or_failed(server, r):
     assert info(r, "stats")["total_error_replies"] == "6"
 
 
+def test_a_select_within_a_script_or_transaction_counts(server, r):
+    r.call("EVAL", "redis.call('select', 1) return redis.pcall('select', 99)['err']", "0")
+    r.call("MULTI")
+    r.call("SELECT", "2")
+    r.call("SELECT", "x")
+    assert r.call("EXEC") == ["OK", "ERR value is not an integer or out of range"]
+    stats = fields(info(r, "commandstats")["cmdstat_select"])
+    assert (stats["calls"], stats["failed_calls"], stats["rejected_calls"]) == (4, 2, 0)
+    assert info(r, "errorstats") == {"errorstat_ERR": "count=2"}
+
+
 def test_kinds_of_errors_beyond_room_count_as_one(server, r):
     count = 128 * harness.SHARDS + 12  # too many for all cores, whoever runs the scripts
     with server.raw() as other:

@@ -568,6 +568,7 @@ struct core *core_create(uint32_t index)
     struct core *c = mem_alloc_aligned(sizeof(*c), 64);
     memset(c, 0, sizeof(*c));
     c->index = index;
+    c->script_random = script_random_start(index);
     c->journal.ticket = JOURNAL_NO_TICKET;
     c->batch = mem_alloc(BUNDLE_ITEMS_MAX * sizeof(*c->batch));
     c->command_stats = mem_alloc_zeroed(registry_count(server->registry) *

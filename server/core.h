@@ -217,6 +217,7 @@ struct core {
     struct effects *effects;   /* see effects.h; made when first needed */
     struct pubsub *pubsub;     /* see pubsub.h */
     struct tracking_core *tracking; /* see tracking.h; made when first needed */
+    uint64_t script_random;    /* math.random's 48 bits: they outlive SCRIPT FLUSH, as in Redis */
     struct script_core *scripts; /* see script/script.h; made when first needed */
     struct function_core *functions; /* see script/function_core.h; made when first needed */
     struct blocked **timers;   /* a heap of the timeouts: blocked_timers.h */

@@ -70,7 +70,7 @@ static void run_help(struct call *c)
         "LOAD <script>",
         "    Load a script into the scripts cache without executing it.",
         "HELP",
-        "    Prints this help.",
+        "    Print this help.",
     };
     reply_lines(&c->reply, lines, sizeof(lines) / sizeof(lines[0]));
 }

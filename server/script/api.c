@@ -13,6 +13,7 @@
 #include "server/execute.h"
 #include "server/script/busy.h"
 #include "server/script/local.h"
+#include "server/script/script.h"
 #include "server/server.h"
 #include "server/evict.h"
 #include "server/write_fault.h"
@@ -353,23 +354,31 @@ static int redis_acl_check_cmd(lua_State *l)
     return 1;
 }
 
-/* Random numbers: the generator of drand48, so that a seed gives the same sequence everywhere. */
+/* Random numbers: the generator of drand48, so that a seed gives the same sequence everywhere. Its
+ * state is the core's: scripts and functions draw from one sequence. */
 
 #define RANDOM_FACTOR UINT64_C(0x5DEECE66D)
 #define RANDOM_ADDEND 0xB
 #define RANDOM_MASK ((UINT64_C(1) << 48) - 1)
 #define RANDOM_SEED_LOW 0x330E
+#define RANDOM_START UINT64_C(0x1234ABCD330E)
+#define RANDOM_STRIDE UINT64_C(0x9E3779B97F4A)
 
-static lua_Number next_random(lua_State *l)
+uint64_t script_random_start(uint32_t core)
 {
-    struct interpreter *i = interpreter_of(l);
-    i->random = (i->random * RANDOM_FACTOR + RANDOM_ADDEND) & RANDOM_MASK;
-    return (lua_Number)((i->random >> 17) % INT32_MAX) / INT32_MAX;
+    return (RANDOM_START ^ core * RANDOM_STRIDE) & RANDOM_MASK;
+}
+
+static lua_Number next_random(void)
+{
+    struct core *c = core_self();
+    c->script_random = (c->script_random * RANDOM_FACTOR + RANDOM_ADDEND) & RANDOM_MASK;
+    return (lua_Number)((c->script_random >> 17) % INT32_MAX) / INT32_MAX;
 }
 
 static int math_random(lua_State *l)
 {
-    lua_Number r = next_random(l);
+    lua_Number r = next_random();
     int low = 1, high;
     switch (lua_gettop(l)) {
     case 0:
@@ -394,7 +403,7 @@ static int math_random(lua_State *l)
 static int math_randomseed(lua_State *l)
 {
     uint32_t seed = (uint32_t)luaL_checkint(l, 1);
-    interpreter_of(l)->random = (uint64_t)seed << 16 | RANDOM_SEED_LOW;
+    core_self()->script_random = (uint64_t)seed << 16 | RANDOM_SEED_LOW;
     return 0;
 }
 

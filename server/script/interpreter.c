@@ -21,8 +21,6 @@
 #define COLLECT_STEP_KIB 256
 /* A longer reply buffer is not kept for the next command. */
 #define REPLY_CAP_KEPT ((size_t)256 * 1024)
-/* What math.random starts with where no script has set a seed. */
-#define RANDOM_START UINT64_C(0x1234ABCD330E)
 
 static void *allocate(void *context, void *p, size_t old_size, size_t size)
 {
@@ -154,7 +152,7 @@ static void open_libraries(lua_State *l)
 
 void interpreter_init(struct interpreter *i, void (*extend)(lua_State *l))
 {
-    *i = (struct interpreter){.random = RANDOM_START};
+    *i = (struct interpreter){0};
     lua_State *l = i->lua = lua_newstate(allocate, i);
     assert(l);
     lua_atpanic(l, panic);

@@ -38,7 +38,6 @@ struct interpreter {
     char (*numbers)[SCRIPT_NUMBER_SIZE];
     uint32_t argv_cap;
     struct buf reply;
-    uint64_t random;         /* math.random's 48 bits */
 };
 
 /* One run of a script or a function. */

@@ -24,5 +24,8 @@ void function_reach(struct session *s, const struct slice *argv, uint32_t argc,
 uint32_t script_command_flags(const struct request *r);
 /* Bytes of a core's interpreter: on the core's thread, or while it stands still. */
 uint64_t script_core_memory(const struct core *c);
+/* What a core's math.random starts with: Redis's start on the first core, and another sequence on
+ * each, so that scripts on two cores do not draw the same numbers. */
+uint64_t script_random_start(uint32_t core);
 /* Frees a core's interpreter. */
 void script_core_finish(struct core *c);

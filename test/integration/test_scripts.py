@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from harness import ReplyError, encode
+from harness import SHARDS, ReplyError, encode
 
 # Counts KEYS[1]; with ARGV[1] also a key that it does not declare, in a way that ARGV[2] says. All
 # ways catch errors: a run that strays must not be caught.
@@ -485,6 +485,21 @@ def test_what_arrives_together_with_an_endless_script_is_answered(server, raw):
         for other in others:
             other.close()
         raw.call("CONFIG", "SET", "busy-reply-threshold", 5000)
+
+
+def test_scripts_on_all_cores_draw_other_random_numbers(server):
+    drawn = []
+    for _ in range(4 * SHARDS):  # connections go to all cores
+        with server.raw() as r:
+            drawn.append(r.call("EVAL", "return tostring(math.random())", 0))
+            assert r.call("SCRIPT", "FLUSH") == "OK"
+            drawn.append(r.call("EVAL", "return tostring(math.random())", 0))
+    r = server.client()
+    r.function_load("#!lua name=dice\nredis.register_function('draw', "
+                    "function() return tostring(math.random()) end)", replace=True)
+    drawn += [r.fcall("draw", 0) for _ in range(8)]
+    r.function_flush()
+    assert len(set(drawn)) == len(drawn)
 
 
 def test_time_stands_still_within_a_script_and_a_transaction(raw):

@@ -93,7 +93,7 @@ static void run_bgrewriteaof(struct call *c)
                         "logs for more information.";
     if (!aof_rewrite_ask(core_self(), &scheduled, &error))
         reply_error(&c->reply, "%s", error);
-    else if (scheduled)
+    else if (scheduled || !c->may_wait) /* within a transaction it comes behind that */
         reply_simple(&c->reply, "Background append only file rewriting scheduled");
     else
         reply_simple(&c->reply, "Background append only file rewriting started");

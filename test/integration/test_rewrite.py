@@ -201,6 +201,15 @@ def test_a_rewrite_waits_for_a_snapshot(aof):
     assert rewritten(client)["aof_rewrites"] == 1
 
 
+def test_a_rewrite_that_a_transaction_asks_for_comes_behind_it(aof):
+    server, client, _ = aof()
+    with server.raw() as r:
+        r.call("MULTI")
+        r.call("BGREWRITEAOF")
+        assert r.call("EXEC") == ["Background append only file rewriting scheduled"]
+    assert rewritten(client)["aof_rewrites"] == 1
+
+
 @pytest.mark.parametrize("what", ["increment", "temporary base", "base"])
 def test_a_rewrite_that_fails_leaves_a_whole(aof, what):
     server, client, files = aof()

@@ -250,14 +250,14 @@ static const struct config_option options[] = {
              "loading."},
     {"min-replicas-to-write", INTEGER_FIELD(min_replicas_to_write), "0", 0, INT32_MAX,
      .flags = OPTION_MUTABLE,
-     .text = "So many replicas must have what was written but min-replicas-max-lag seconds ago, or "
-             "commands that write are refused (NOREPLICAS). This server has none: with anything "
-             "but 0, all are."},
+     .text = "Commands that write are refused (NOREPLICAS) unless so many replicas have reported "
+             "within min-replicas-max-lag seconds. This server has no replicas: with anything "
+             "but 0, every write is refused."},
     {"min-slaves-to-write", INTEGER_FIELD(min_replicas_to_write), "0", 0, INT32_MAX,
      .flags = OPTION_MUTABLE | OPTION_ALIAS},
     {"min-replicas-max-lag", INTEGER_FIELD(min_replicas_max_lag), "10", 0, INT32_MAX,
      .flags = OPTION_MUTABLE,
-     .text = "See min-replicas-to-write, which has no effect with 0 here."},
+     .text = "See min-replicas-to-write. With 0 that refuses nothing."},
     {"min-slaves-max-lag", INTEGER_FIELD(min_replicas_max_lag), "10", 0, INT32_MAX,
      .flags = OPTION_MUTABLE | OPTION_ALIAS},
     {"stop-writes-on-bgsave-error", BOOL_FIELD(stop_writes_on_bgsave_error), "yes",

@@ -373,8 +373,8 @@ double core_ticks_per_us(void);
 void core_agree_on_time(struct core *c, struct shard *s);
 /* The same of all of them (NULL: not held), which are to be at one time. */
 void core_agree_on_times(struct core *c, struct shard *const *shards);
-/* What ran on this shard, or on all of these, took long: what follows in this iteration comes later,
- * for keys that expire above all. */
+/* What ran on this shard, or on all of these, took long: what follows in this iteration comes
+ * later, for keys that expire above all. */
 void core_pass_time(struct core *c, struct shard *shard, struct shard *const *shards);
 /* The monotonic clock, read now: later than now_us. */
 int64_t core_clock_us(void);

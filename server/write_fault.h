@@ -1,7 +1,7 @@
 /* Why commands that write are refused: the last snapshot, or the append-only file, could not be
  * written, or the data shall be on replicas, too; those that take memory: there is none left
- * (server->write_faults). Texts are Redis's. On a core's thread; they stay good until the end of its
- * iteration. */
+ * (server->write_faults). Texts are Redis's. On a core's thread; they stay good until the end of
+ * its iteration. */
 #pragma once
 
 #include <stdatomic.h>

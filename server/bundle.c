@@ -30,6 +30,8 @@
 #define PREFETCH_DEPTH 16
 /* Looks at the release word before a core that stands still goes to sleep on it. */
 #define SPIN_LOOKS 200
+/* Entries of the order that who runs a cross transaction acts on for those who stand still. */
+#define CARRY_MAX 256
 /* How long a core that stands still sleeps at a time. */
 #define STAND_WAIT_NS 50000000
 
@@ -592,6 +594,68 @@ static bool arrive(struct core *c, struct bundle *b)
     return last;
 }
 
+/* All its shards stand still. */
+static void run_to_end(struct core *c, struct bundle *b)
+{
+    enum cross_end end = run_cross(c, b);
+    effects_settle(c);
+    if (end == CROSS_STRAYED)
+        bundle_run_with_all(c, b);
+    else if (end == CROSS_LATER)
+        publish_again(c, b);
+    else if (end == CROSS_DONE)
+        bundle_send_home(c, b);
+}
+
+/* While the shards of `held` stand still for this core: acts on a further entry for those that it
+ * names. False where that cannot be, and nothing was done. What the server does by itself, and what
+ * only one core may run, is left to the usual way. */
+static bool act_for_held(struct core *c, const struct core_mask *held, struct bundle *b,
+                         const struct core_mask *named, uint64_t ticket)
+{
+    struct core_mask both = *named;
+    core_mask_intersect(&both, held);
+    if (core_mask_empty(&both))
+        return true;
+    if (b->kind == BUNDLE_SPLIT && b->borrowable) {
+        for (uint32_t i = 0; i < server->core_count; i++)
+            if (core_mask_has(&both, i))
+                bundle_act(c, &server->cores[i]->shard, b, ticket);
+        return true;
+    }
+    if (b->kind != BUNDLE_CROSS || b->stand || b->blocked || !core_mask_equal(named, held) ||
+        (b->at_home && b->home != c->index))
+        return false;
+    if (b->message.must > c->journal.must)
+        c->journal.must = b->message.must;
+    journal_act(c, ticket);
+    c->acting = b;
+    serve_stand_back(c, held);
+    run_to_end(c, b);
+    return true;
+}
+
+/* Before it lets the others go on, who has run a transaction carries them on along the log, as long
+ * as what comes is theirs alone: a stop costs more than most transactions, and where many are
+ * published, they share it. Each would have to pass these entries next, so nobody waits for more
+ * than it would. */
+static void carry_on(struct core *c, const struct core_mask *held, uint64_t ticket)
+{
+    struct bundle *acting = c->acting;
+    uint64_t last = ticket;
+    struct core_mask named;
+    struct bundle *b;
+    while (last - ticket < CARRY_MAX && !c->repeat_published &&
+           (b = order_peek(server->order, last + 1, &named)) != NULL &&
+           act_for_held(c, held, b, &named, last + 1)) {
+        last++;
+        for (uint32_t i = 0; i < server->core_count; i++)
+            if (core_mask_has(held, i))
+                order_carry(server->order, i, last);
+    }
+    c->acting = acting;
+}
+
 static void act_cross(struct core *c, struct bundle *b, uint64_t ticket)
 {
     struct core_mask reach = b->reach;
@@ -602,16 +666,11 @@ static void act_cross(struct core *c, struct bundle *b, uint64_t ticket)
     serve_stand_back(c, &reach);
     if (broken(BROKEN_EARLY_RELEASE))
         release_others(c, &reach, ticket);
-    enum cross_end end = run_cross(c, b);
-    effects_settle(c);
-    if (!broken(BROKEN_EARLY_RELEASE))
-        release_others(c, &reach, ticket);
-    if (end == CROSS_STRAYED)
-        bundle_run_with_all(c, b);
-    else if (end == CROSS_LATER)
-        publish_again(c, b);
-    else if (end == CROSS_DONE)
-        bundle_send_home(c, b);
+    run_to_end(c, b);
+    if (broken(BROKEN_EARLY_RELEASE))
+        return;
+    carry_on(c, &reach, ticket);
+    release_others(c, &reach, ticket);
 }
 
 /* All shards have done their parts of what is among these items. */

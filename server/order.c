@@ -159,6 +159,25 @@ void order_stay(struct order *o, uint32_t self)
     o->cores[self].acting = false;
 }
 
+void *order_peek(const struct order *o, uint64_t ticket, struct core_mask *mask)
+{
+    struct order_entry *e = &o->entries[ticket & (o->capacity - 1)];
+    /* Pairs with the release in order_publish. */
+    if (atomic_load_explicit(&e->published, memory_order_acquire) != ticket + 1)
+        return NULL;
+    *mask = e->mask;
+    return e->work;
+}
+
+void order_carry(struct order *o, uint32_t self, uint64_t ticket)
+{
+    struct order_core *own = &o->cores[self];
+    assert(own->acting);
+    assert(atomic_load_explicit(&own->cursor, memory_order_relaxed) < ticket);
+    /* Pairs with the acquire in lowest_cursor: nobody looks at the entries below for that shard. */
+    atomic_store_explicit(&own->cursor, ticket, memory_order_release);
+}
+
 bool order_has_entries(const struct order *o, uint32_t self)
 {
     uint64_t cursor = atomic_load_explicit(&o->cores[self].cursor, memory_order_relaxed);

@@ -64,6 +64,20 @@ static inline void core_mask_unite(struct core_mask *m, const struct core_mask *
         m->words[i] |= other->words[i];
 }
 
+static inline void core_mask_intersect(struct core_mask *m, const struct core_mask *other)
+{
+    for (int i = 0; i < ORDER_MASK_WORDS; i++)
+        m->words[i] &= other->words[i];
+}
+
+static inline bool core_mask_equal(const struct core_mask *a, const struct core_mask *b)
+{
+    uint64_t differ = 0;
+    for (int i = 0; i < ORDER_MASK_WORDS; i++)
+        differ |= a->words[i] ^ b->words[i];
+    return differ == 0;
+}
+
 /* The lowest core of a set that is not empty. */
 static inline uint32_t core_mask_first(const struct core_mask *m)
 {
@@ -101,6 +115,12 @@ void *order_next(struct order *o, uint32_t self, uint64_t *ticket);
 /* Takes the last order_next back: the cursor stays before that entry, and the next call returns it.
  * */
 void order_stay(struct order *o, uint32_t self);
+/* Looks ahead: the work of `ticket` and whom it names, or NULL where it is not published. By who
+ * holds a shard that has not passed it, so that its entry is not reused meanwhile. */
+void *order_peek(const struct order *o, uint64_t ticket, struct core_mask *mask);
+/* Carries a shard on from the entry that it acts on to a later one, as if it acted on that now. By
+ * who holds the shard and has done what the entries up to there ask of it. */
+void order_carry(struct order *o, uint32_t self, uint64_t ticket);
 /* True where a ticket has been taken that `self` has not passed, published or not: the last look
  * before sleeping. A core may not sleep behind a ticket that is not published yet: its publisher
  * will wake those whom *that* entry names, and nobody looks after those that come behind it. */

@@ -92,6 +92,7 @@ static void draw_setup(struct setup *u, uint64_t *seed)
     u->op_count = u->client_count * (1 + draw(seed, OPS_MAX / CLIENTS_MAX));
     u->share = 1 + draw(seed, 3);
     u->holds = draw(seed, 2) || u->breakage >= BREAK_HELD_APART;
+    u->carries = draw(seed, 2) || u->breakage == BREAK_CARRY_BEYOND;
     for (uint32_t i = 0; i < u->client_count; i++) {
         u->home[i] = (uint8_t)draw(seed, u->core_count);
         u->pipelined[i] = draw(seed, 2) || u->breakage == BREAK_RUN_RESUMED;
@@ -266,11 +267,13 @@ static const struct small smalls[] = {
     {2, 2, 4, true, 1, {{0, 3, W}, {0, 3, T}, {1, 3, R}, {1, 3, W}}},
     {2, 3, 3, false, 2, {{0, 3, W}, {1, 3, R}, {2, 1, W}}},
     {2, 3, 3, false, 1, {{0, 3, W}, {1, 3, T}, {2, 2, W}}},
+    {2, 3, 3, false, 2, {{0, 3, T}, {1, 3, W, true}, {2, 1, W}}},
     {2, 3, 4, false, 2, {{0, 3, W}, {1, 1, R}, {2, 2, R}, {2, 1, R}}},
     {3, 2, 2, false, 1, {{0, 3, W}, {1, 6, W}}},
     {3, 2, 2, false, 2, {{0, 3, T}, {1, 6, T}}},
     {3, 2, 3, false, 1, {{0, 3, W}, {1, 6, T}, {1, 1, R}}},
     {3, 2, 3, true, 1, {{0, 3, W}, {1, 6, W}, {1, 1, R}}},
+    {3, 3, 3, false, 2, {{0, 3, T}, {1, 3, W, true}, {2, 6, R}}},
     {2, 3, 6, false, 2, {{0, 3, W}, {0, 1, R}, {1, 1, W}, {1, 2, R}, {2, 3, T}, {2, 2, R}}},
 };
 
@@ -285,7 +288,8 @@ static bool make_setup(struct setup *u, const struct small *from, uint32_t homes
 {
     *u = (struct setup){.core_count = from->core_count, .key_count = from->core_count,
                         .client_count = from->client_count, .op_count = from->op_count,
-                        .share = from->share, .holds = from->holds};
+                        .share = from->share, .holds = from->holds,
+                        .carries = true};
     memcpy(u->ops, from->ops, sizeof(from->ops));
     for (uint32_t i = 0; i < from->client_count; i++, homes /= from->core_count) {
         u->home[i] = (uint8_t)(homes % from->core_count);
@@ -344,6 +348,7 @@ static bool check_broken(enum breakage breakage)
         "a borrowed shard's log is not walked",
         "shards held together are not at one place",
         "a core holds its own shard unclaimed",
+        "others are carried on to a transaction of more shards",
     };
     enum verdict verdict;
     uint32_t found = run_schedules(breakage, BROKEN_SCHEDULES_MAX, &verdict);

@@ -19,6 +19,7 @@ enum place {
     AT_WAKE,      /* ... or wake it */
     AT_WALK,
     AT_STAND,     /* order: wait for a cross transaction */
+    AT_CARRY,     /* order: carry those who stand still on to the next entry, or let them go */
     AT_RUN,
     AT_OUTGOING,  /* flush: run the hops for one sleeping core, or post them */
     AT_REPLY,
@@ -310,19 +311,28 @@ static void release_others(struct state *s, uint8_t shards, uint32_t self, uint3
             s->cores[lowest(mask)].released = (uint8_t)(ticket + 1);
 }
 
+/* From here on the shards of a cross transaction stand still for this core. */
+static void begin_to_carry(struct state *s, const struct setup *u, uint32_t self, uint32_t ticket)
+{
+    s->cores[self].carrying = shards_of(u, s->entries[ticket]);
+    s->cores[self].carries_from = (uint8_t)(ticket + 1);
+}
+
 /* Acts on an entry for a shard that it names. False where the core has to stand still. */
 static bool act(struct state *s, const struct setup *u, uint32_t self, uint32_t shard,
                 uint32_t ticket)
 {
     uint32_t op = s->entries[ticket];
     bool cross = u->ops[op].cross;
+    if (u->breakage == BREAK_CARRY_BEYOND && s->ops[op].pending == 0)
+        return true;
     if (!cross)
         run_part(s, u, op, keys_of_shard(u, shard));
     if (--s->ops[op].pending > 0)
         return !cross || u->breakage == BREAK_NO_STAND;
     if (cross) {
         run_part(s, u, op, UINT8_MAX);
-        release_others(s, shards_of(u, op), self, ticket);
+        begin_to_carry(s, u, self, ticket);
     }
     send_home(s, u, self, op);
     return true;
@@ -337,12 +347,56 @@ static void walk(struct state *s, const struct setup *u, uint32_t self)
 {
     struct model_core *c = &s->cores[self];
     uint32_t ticket = next_entry(s, u, self);
-    if (ticket == OPS_MAX)
+    if (ticket == OPS_MAX) {
         c->at = u->breakage == BREAK_ORDER_BEFORE_GATHER ? AT_NET : AT_RUN;
-    else if (names(s, u, ticket, self) && !act(s, u, self, self, ticket))
+    } else if (names(s, u, ticket, self) && !act(s, u, self, self, ticket)) {
+        c->stands = (uint8_t)(ticket + 1);
         c->at = AT_STAND;
-    else
+    } else if (c->carrying) {
+        c->at = AT_CARRY;
+    } else {
         c->passed |= (uint16_t)(1u << ticket);
+    }
+}
+
+/* Acts on an entry for those of the shards at hand that it names. False where it is not to be done
+ * for them: it needs others to stand still as well. */
+static bool act_for_held(struct state *s, const struct setup *u, uint32_t self, uint32_t ticket)
+{
+    uint8_t held = s->cores[self].carrying;
+    uint32_t op = s->entries[ticket];
+    uint8_t named = shards_of(u, op);
+    if (!(named & held))
+        return true;
+    if (u->ops[op].cross) {
+        if (named != held && u->breakage != BREAK_CARRY_BEYOND)
+            return false;
+        run_part(s, u, op, UINT8_MAX);
+        s->ops[op].pending = 0;
+        send_home(s, u, self, op);
+        return true;
+    }
+    if (u->ops[op].owners)
+        return false;
+    for (uint32_t mask = named & held; mask; mask &= mask - 1)
+        act(s, u, self, lowest(mask), ticket);
+    return true;
+}
+
+static void carry(struct state *s, const struct setup *u, uint32_t self)
+{
+    struct model_core *c = &s->cores[self];
+    uint32_t last = cursor_of(c);
+    bool more = u->carries && s->published >> (last + 1) & 1;
+    if (more && act_for_held(s, u, self, last + 1)) {
+        for (uint32_t mask = c->carrying; mask; mask &= mask - 1)
+            s->cores[lowest(mask)].passed |= (uint16_t)(1u << last);
+        return;
+    }
+    c->passed |= (uint16_t)(1u << last);
+    release_others(s, c->carrying, self, c->carries_from - 1u);
+    c->carrying = c->carries_from = 0;
+    c->at = AT_WALK;
 }
 
 static bool passed_all(const struct state *s, uint32_t core)
@@ -706,8 +760,9 @@ static void step_loop(struct state *s, const struct setup *u, uint32_t self)
         c->touched &= (uint8_t)(c->touched - 1);
         c->at = AT_ATTEND;
         break;
-    case AT_STAND:
-        c->passed |= (uint16_t)(1u << (c->released - 1));
+    case AT_STAND: /* it passes the entry that it was carried on to */
+        c->passed |= (uint16_t)(1u << cursor_of(c));
+        c->stands = 0;
         c->at = AT_WALK;
         break;
     case AT_HAND_WAKE:
@@ -730,7 +785,7 @@ static void step_core(struct state *s, const struct setup *u, uint32_t self)
     static void (*const steps[])(struct state *, const struct setup *, uint32_t) = {
         [AT_NET] = gather, [AT_MESH] = gather, [AT_HOLD] = hold, [AT_TOGETHER] = walk_held,
         [AT_RUN_HELD] = run_held, [AT_GIVE_BACK] = give_back, [AT_TICKET] = take_ticket,
-        [AT_PUBLISH] = publish, [AT_WALK] = walk, [AT_RUN] = run,
+        [AT_PUBLISH] = publish, [AT_WALK] = walk, [AT_CARRY] = carry, [AT_RUN] = run,
         [AT_OUTGOING] = send_outgoing, [AT_REPLY] = flush, [AT_LOOK] = look,
         [AT_BORROWED] = walk_borrowed, [AT_RETURN] = return_borrowed,
         [AT_CLAIM] = step_loop, [AT_WAKE] = step_loop, [AT_STAND] = step_loop,
@@ -765,7 +820,7 @@ static bool core_can_step(const struct state *s, const struct setup *u, uint32_t
 {
     const struct model_core *c = &s->cores[self];
     if (c->at == AT_STAND)
-        return c->released != 0 && !(c->passed >> (c->released - 1) & 1);
+        return c->released == c->stands;
     if (c->at == AT_CLAIM)
         return c->owner == HOLDER_NONE;
     if (c->at != AT_ASLEEP || c->woken)

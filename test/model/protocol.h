@@ -36,6 +36,8 @@ enum breakage {
                                  * not seen to it that this led to one place */
     BREAK_HELD_UNCLAIMED,       /* requests run on shards held together before the core that slept
                                  * has claimed its own, which is one of them */
+    BREAK_CARRY_BEYOND,         /* who carries others on along the log runs a transaction of more
+                                 * shards than those that stand still for it */
     BREAK_COUNT,
 };
 
@@ -55,6 +57,7 @@ struct setup {
     enum breakage breakage;
     uint32_t core_count, client_count, key_count, op_count;
     uint32_t share; /* unretired tickets a core may hold */
+    bool carries;   /* who runs a cross transaction carries the others on along the log */
     bool holds;     /* requests that need others' shards run here where all can be held together */
     struct op ops[OPS_MAX];
     uint8_t home[CLIENTS_MAX];
@@ -71,7 +74,10 @@ struct model_core {
     uint8_t borrowed;  /* core whose shard this one holds, + 1 */
     uint8_t errand;    /* what it is borrowed for: enum errand of protocol.c */
     uint8_t walked;    /* ... and its log has been walked to the end */
+    uint8_t stands;    /* ticket + 1 of the cross transaction that it stands still for */
     uint8_t released;  /* ticket + 1 of the last cross transaction that released it */
+    uint8_t carrying;  /* shards that stand still for it, its own among them; mask */
+    uint8_t carries_from; /* ticket + 1 at which they do */
     uint8_t touched;   /* cores to wake */
     uint8_t waking;    /* core just handed messages, + 1 */
     uint16_t passed;   /* tickets; all below the cursor, but for BREAK_PASS_UNPUBLISHED */

@@ -488,6 +488,49 @@ Test(bundle_way, runs_a_cross_transaction_where_the_last_arrives)
     run_split(s, &get, walks[5], "*2\r\n$-1\r\n$1\r\nx\r\n");
 }
 
+/* Acts on the next entry alone, and stays at it, released. */
+static void arrive_at_next(uint32_t self)
+{
+    struct core *c = server->cores[self];
+    uint64_t ticket;
+    struct bundle *b = order_next(server->order, self, &ticket);
+    cr_assert_not_null(b);
+    c->wall_ms = server->cores[0]->wall_ms;
+    atomic_store(&c->released, ticket + 1);
+    bundle_act(c, &c->shard, b, ticket);
+}
+
+Test(bundle_way, carries_those_who_stand_still_on_to_what_is_theirs_alone)
+{
+    struct session *s[4] = {new_session(), new_session(), new_session(), new_session()};
+    struct batch set = {0}, there = {0}, get = {0}, back = {0}, two = {0};
+    add(&set, 1, "SET @1a x");
+    run_split(s[0], &set, walks[0], "+OK\r\n");
+    add(&there, BUNDLE_SHARD_MANY, "RENAME @1a @2a");
+    bundle_dispatch(server->cores[0], make(s[0], BUNDLE_CROSS, &there, true));
+    add(&get, BUNDLE_SHARD_MANY, "MGET @0a @1a @2a");
+    bundle_dispatch(server->cores[0], make(s[1], BUNDLE_SPLIT, &get, true));
+    add(&back, BUNDLE_SHARD_MANY, "RENAME @2a @1b");
+    bundle_dispatch(server->cores[0], make(s[2], BUNDLE_CROSS, &back, true));
+    add(&two, 1, "SET @1c y");
+    add(&two, 2, "SET @2c y");
+    struct bundle *of_two = make(s[3], BUNDLE_CROSS, &two, true);
+    bundle_dispatch(server->cores[0], of_two);
+    arrive_at_next(1);
+    arrive_at_next(2);
+    walk_log(0);
+    cr_expect_output(s[0], "+OK\r\n");
+    cr_expect_output(s[1], "*3\r\n$-1\r\n$-1\r\n$1\r\nx\r\n");
+    cr_expect_output(s[2], "+OK\r\n");
+    cr_expect_eq(s[3]->bundle, of_two, "it does not need all who stand still");
+    for (uint32_t i = 1; i < CORES; i++) {
+        cr_expect_eq(order_cursor(server->order, i), order_count(server->order) - 2);
+        arrive_at_next(i);
+    }
+    receive_at_home();
+    cr_expect_null(s[3]->bundle);
+}
+
 Test(bundle_way, waits_for_room_in_the_log)
 {
     struct core *c = server->cores[0];

@@ -108,6 +108,41 @@ Test(order, passes_the_entry_acted_on_at_the_next_call)
     order_destroy(o);
 }
 
+Test(order, shows_an_entry_ahead_and_whom_it_names_once_it_is_published)
+{
+    struct order *o = order_create(2, 16);
+    struct core_mask named;
+    int work;
+    cr_expect_null(order_peek(o, 0, &named));
+    publish(o, 1, &work, 2);
+    cr_expect_eq(order_peek(o, 0, &named), &work);
+    cr_expect(core_mask_has(&named, 1) && !core_mask_has(&named, 0));
+    cr_expect_null(order_peek(o, 1, &named));
+    cr_expect_eq(order_cursor(o, 0), 0, "a look moves nobody");
+    order_destroy(o);
+}
+
+Test(order, carries_a_shard_on_to_a_later_entry_which_it_passes_next)
+{
+    struct order *o = order_create(2, 8);
+    int works[5];
+    for (int i = 0; i < 4; i++)
+        publish(o, 0, &works[i], 3);
+    cr_expect_not(order_has_room(o, 0));
+    for (uint32_t core = 0; core < 2; core++) {
+        cr_expect_next(o, core, &works[0], 0);
+        order_carry(o, core, 1);
+    }
+    cr_expect(order_has_room(o, 0), "the first entry has been passed");
+    publish(o, 0, &works[4], 3);
+    cr_expect_not(order_has_room(o, 0), "the second is being acted on");
+    for (uint32_t core = 0; core < 2; core++) {
+        order_carry(o, core, 3);
+        cr_expect_next(o, core, &works[4], 4);
+    }
+    order_destroy(o);
+}
+
 Test(order, has_entries_until_the_walk_ended)
 {
     struct order *o = order_create(2, 8);

@@ -57,23 +57,17 @@ struct core *core_self(void)
 
 /* The arena. */
 
-void *arena_alloc(struct arena *a, size_t size)
+void *arena_alloc_slow(struct arena *a, size_t size)
 {
-    size = (size + 7) & ~(size_t)7;
-    struct arena_chunk *chunk = a->current;
-    if (!chunk || chunk->cap - chunk->used < size) {
-        size_t cap = size > ARENA_CHUNK_SIZE ? size : ARENA_CHUNK_SIZE;
-        chunk = mem_alloc(sizeof(*chunk) + cap);
-        *chunk = (struct arena_chunk){.cap = cap};
-        if (a->current)
-            a->current->next = chunk;
-        else
-            a->first = chunk;
-        a->current = chunk;
-    }
-    void *at = chunk->bytes + chunk->used;
-    chunk->used += size;
-    return at;
+    size_t cap = size > ARENA_CHUNK_SIZE ? size : ARENA_CHUNK_SIZE;
+    struct arena_chunk *chunk = mem_alloc(sizeof(*chunk) + cap);
+    *chunk = (struct arena_chunk){.cap = cap, .used = size};
+    if (a->current)
+        a->current->next = chunk;
+    else
+        a->first = chunk;
+    a->current = chunk;
+    return chunk->bytes;
 }
 
 void arena_shrink(struct arena *a, const void *at, size_t used)

@@ -336,7 +336,18 @@ void core_wake(struct core *c, uint32_t to);
 /* Queues a session to be fed again at the next gather. */
 void core_resume(struct core *c, struct session *s);
 
-void *arena_alloc(struct arena *a, size_t size);
+/* Where the chunk at hand has no room. `size`: a multiple of 8. */
+void *arena_alloc_slow(struct arena *a, size_t size);
+static inline void *arena_alloc(struct arena *a, size_t size)
+{
+    size = (size + 7) & ~(size_t)7;
+    struct arena_chunk *chunk = a->current;
+    if (__builtin_expect(!chunk || chunk->cap - chunk->used < size, 0))
+        return arena_alloc_slow(a, size);
+    void *at = chunk->bytes + chunk->used;
+    chunk->used += size;
+    return at;
+}
 void arena_reset(struct arena *a);
 /* Gives back the end of what was allocated last, of which `used` bytes were needed. */
 void arena_shrink(struct arena *a, const void *at, size_t used);

@@ -16,6 +16,9 @@
 #include "server/write_fault.h"
 #include "server/server.h"
 
+/* An output buffer of this size is put aside and the next begun. */
+#define SESSION_CHUNK_SIZE ((size_t)64 * 1024)
+
 enum session_reply { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP };
 
 /* Bytes that several sessions of a core are sent, stored once: a message of Pub/Sub. Its memory
@@ -167,7 +170,14 @@ void session_bundle_done(struct core *c, struct session *s, struct bundle *b);
 
 /* Where the reply to the next command goes, by the reply mode; session_reply_end settles the mode.
  * */
-struct buf *session_reply_begin(struct core *c, struct session *s, size_t *mark);
+struct buf *session_reply_begin_slow(struct core *c, struct session *s, size_t *mark);
+static inline struct buf *session_reply_begin(struct core *c, struct session *s, size_t *mark)
+{
+    if (__builtin_expect(!s->in_touched || !s->out.data || s->out.size >= SESSION_CHUNK_SIZE, 0))
+        return session_reply_begin_slow(c, s, mark);
+    *mark = s->out.size;
+    return &s->out;
+}
 void session_reply_end(struct session *s, size_t mark);
 
 /* What was written to it, or is now, must wait for a commit: see persist/journal.h. */
@@ -230,8 +240,9 @@ bool session_admits_loading(const struct session *s, const struct command *row);
 /* Why it is refused while the server cannot write to disk, or memory is over the limit, which this
  * first tries to mend; NULL: it is not. */
 const char *session_fault(const struct session *s, const struct command *row);
-static inline bool session_admits(const struct session *s, const struct command *row,
-                                  const struct slice *argv, uint32_t argc)
+static inline __attribute__((always_inline)) bool
+session_admits(const struct session *s, const struct command *row, const struct slice *argv,
+               uint32_t argc)
 {
     return row && row->run &&
            (__builtin_expect(!server->keyspace.options.loading, 1) ||

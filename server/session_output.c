@@ -17,9 +17,7 @@
 #include "server/tracking.h"
 #include "server/transaction.h"
 
-/* A buffer of this size is put aside and the next begun. */
-#define CHUNK_SIZE ((size_t)64 * 1024)
-#define UNAUTHENTICATED_OUTPUT_MAX CHUNK_SIZE
+#define UNAUTHENTICATED_OUTPUT_MAX SESSION_CHUNK_SIZE
 /* So many bytes of replies do not wait for more. */
 #define GATHER_SIZE_MAX ((size_t)8 * 1024)
 /* A message of others is copied up to this size where there is other output it can leave with. */
@@ -144,9 +142,9 @@ static void limit_output_early(struct core *c, struct session *s)
         end_for_output(c, s);
 }
 
-struct buf *session_reply_begin(struct core *c, struct session *s, size_t *mark)
+struct buf *session_reply_begin_slow(struct core *c, struct session *s, size_t *mark)
 {
-    if (s->out.size >= CHUNK_SIZE) {
+    if (s->out.size >= SESSION_CHUNK_SIZE) {
         limit_output_early(c, s);
         put_chunk_aside(s);
     }
@@ -297,7 +295,7 @@ void session_release_held_pushes(struct core *c, struct session *s)
  * have thousands of receivers. */
 static void copy(struct core *c, struct session *s, const struct output_shared *m)
 {
-    if (s->out.size >= CHUNK_SIZE)
+    if (s->out.size >= SESSION_CHUNK_SIZE)
         put_chunk_aside(s);
     if (!s->out.data) {
         if (c->pool_count)

@@ -22,7 +22,7 @@
 
 static uint32_t lru_seconds(int64_t now_ms)
 {
-    return (uint32_t)(now_ms / 1000) & ENTRY_CLOCK_MAX;
+    return (uint32_t)((uint64_t)now_ms / 1000) & ENTRY_CLOCK_MAX;
 }
 
 static uint32_t lfu_minutes(int64_t now_ms)

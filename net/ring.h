@@ -33,6 +33,7 @@ struct conn {
     size_t send_size;
     struct conn *next;     /* in the ring's own lists */
     struct conn *previous;
+    struct conn *next_send; /* ... of sends not begun yet (epoll) */
 };
 
 /* An append to a file, a sync, or both, in that order. */

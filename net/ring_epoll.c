@@ -2,15 +2,16 @@
  *
  * Conns are registered once, edge-triggered, for everything: no system call follows when one is
  * paused, resumed or has a full socket. What an edge told is kept in conn.state until it is used
- * up, and conns with something to do stand in `agenda`, which ring_poll works off before and after
- * it waits:
- *   - a send queued by ring_send (begun there, not in ring_send, because only ring_poll may report
- *     it);
- *   - a socket that may have bytes, one receive a turn, so that no conn keeps the others waiting.
+ * up, and conns with something to do stand in lists, which ring_poll works off before and after it
+ * waits:
+ *   - `sends`: those that ring_send was called for (begun there, not in ring_send, because only
+ *     ring_poll may report it);
+ *   - `agenda`: those whose socket may have bytes, one receive a turn, so that no conn keeps the
+ *     others waiting.
  *
  * Received bytes go to slots of one region, used from its start in each ring_poll: the same few
  * pages while traffic is light. When the slots are used up, the agenda waits for the next
- * ring_poll.
+ * ring_poll, and is not looked at any further: with thousands of conns it may be long.
  *
  * Source: epoll(7), epoll_wait(2). */
 #include "net/ring_backend.h"
@@ -37,6 +38,7 @@
  *   bit 3  ENDED     the peer's end, or an error, was delivered
  *   bit 4  LISTED    in `agenda`
  *   bit 5  SERVED    in `served`
+ *   bit 6  QUEUED    in `sends`
  *   bit 7  CONN_CLOSING: in `closed` */
 #define READABLE 0x01
 #define HUNG_UP 0x02
@@ -44,6 +46,7 @@
 #define ENDED 0x08
 #define LISTED 0x10
 #define SERVED 0x20
+#define QUEUED 0x40
 
 struct epoll_ring {
     struct ring base; /* first */
@@ -54,6 +57,8 @@ struct epoll_ring {
     unsigned slot_size;
     unsigned slots_used; /* in this ring_poll */
     unsigned slots_held; /* ... of those before, held */
+    /* Conns that are closed meanwhile stay until their turn, which comes before their end is told. */
+    struct conn *sends, *sends_last;
     struct conn_list agenda;
     struct conn_list served; /* had a turn, and go to the agenda's end */
     struct conn_list closed;
@@ -72,6 +77,16 @@ static void agenda_add(struct epoll_ring *e, struct conn *c)
         return;
     c->state |= LISTED;
     conn_list_append(&e->agenda, c);
+}
+
+static void sends_add(struct epoll_ring *e, struct conn *c)
+{
+    if (c->state & QUEUED)
+        return;
+    c->state |= QUEUED;
+    c->next_send = NULL;
+    *(e->sends ? &e->sends_last->next_send : &e->sends) = c;
+    e->sends_last = c;
 }
 
 static int watch(struct epoll_ring *e, int fd, uint32_t events, uintptr_t what)
@@ -121,7 +136,8 @@ static void epoll_resume(struct ring *r, struct conn *c)
 
 static void epoll_send(struct ring *r, struct conn *c)
 {
-    agenda_add(epoll_of(r), c);
+    if ((c->state & BLOCKED) == 0)
+        sends_add(epoll_of(r), c);
 }
 
 static void epoll_close(struct ring *r, struct conn *c)
@@ -131,7 +147,7 @@ static void epoll_close(struct ring *r, struct conn *c)
         conn_list_remove(&e->agenda, c);
     else if (c->state & SERVED)
         conn_list_remove(&e->served, c);
-    c->state = CONN_CLOSING;
+    c->state = CONN_CLOSING | (c->state & QUEUED);
     c->receiving = false;
     c->send_data = NULL;
     /* Said explicitly: a forked child may still hold the descriptor, and then close would not do
@@ -186,22 +202,6 @@ static bool wants_receive(const struct conn *c)
     return c->receiving && (c->state & (READABLE | ENDED | CONN_CLOSING)) == READABLE;
 }
 
-/* One turn: a send and a receive, each where due. True where it should go behind the others. */
-static bool take_turn(struct epoll_ring *e, struct conn *c)
-{
-    if (ring_sending(c) && (c->state & BLOCKED) == 0)
-        send_now(e, c);
-    if (!wants_receive(c) || e->slots_used == e->slot_count)
-        return false;
-    receive_now(e, c);
-    return true;
-}
-
-static bool has_work(const struct conn *c)
-{
-    return wants_receive(c) || (ring_sending(c) && (c->state & BLOCKED) == 0);
-}
-
 /* Its handler may have put it into the agenda already. */
 static void move_to_served(struct epoll_ring *e, struct conn *c)
 {
@@ -211,26 +211,38 @@ static void move_to_served(struct epoll_ring *e, struct conn *c)
     conn_list_append(&e->served, c);
 }
 
-/* Gives each conn that stood in the agenda one turn. A handler may close any conn, also one whose
- * turn is to come, and start sends, which are for a later turn. Where the slots do not suffice,
- * those without one stay ahead of those that had one. */
+/* Gives each conn that stood in the agenda one turn, while there are slots. A handler may close any
+ * conn, also one whose turn is to come. Those without a slot stay ahead of those that had one. */
 static void agenda_work(struct epoll_ring *e)
 {
-    for (unsigned left = e->agenda.count; left > 0 && e->agenda.first != NULL; left--) {
+    while (e->agenda.first != NULL && e->slots_used < e->slot_count) {
         struct conn *c = conn_list_pop(&e->agenda);
         c->state &= ~LISTED;
-        bool received = take_turn(e, c);
-        if (c->state & CONN_CLOSING || !has_work(c))
+        if (!wants_receive(c))
             continue;
-        if (received)
+        receive_now(e, c);
+        if (wants_receive(c))
             move_to_served(e, c);
-        else
-            agenda_add(e, c);
     }
     while (e->served.first != NULL) {
         struct conn *c = conn_list_pop(&e->served);
         c->state &= ~SERVED;
         agenda_add(e, c);
+    }
+}
+
+/* Begins each send queued so far. A handler may close any conn, and start sends, which are for a
+ * later turn. */
+static void sends_work(struct epoll_ring *e)
+{
+    struct conn *c = e->sends;
+    e->sends = NULL;
+    while (c != NULL) {
+        struct conn *next = c->next_send;
+        c->state &= ~QUEUED;
+        if ((c->state & (CONN_CLOSING | BLOCKED)) == 0 && ring_sending(c))
+            send_now(e, c);
+        c = next;
     }
 }
 
@@ -264,7 +276,9 @@ static void note_conn_event(struct epoll_ring *e, struct conn *c, uint32_t event
         c->state |= READABLE;
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         c->state &= ~BLOCKED;
-    if (has_work(c))
+    if (ring_sending(c) && (c->state & BLOCKED) == 0)
+        sends_add(e, c);
+    if (wants_receive(c))
         agenda_add(e, c);
 }
 
@@ -302,16 +316,21 @@ static unsigned epoll_poll(struct ring *r, int64_t timeout_us)
 {
     struct epoll_ring *e = epoll_of(r);
     e->slots_used = e->slots_held;
-    ring_tell_closed(r, &e->closed);
+    /* Before their end is told: they may stand there. Those closed by handlers now may, too. */
+    struct conn_list closed = e->closed;
+    e->closed = (struct conn_list){0};
+    sends_work(e);
+    ring_tell_closed(r, &closed);
     agenda_work(e);
     timeout_us = ring_tend_listeners(r, timeout_us);
-    if (r->call_count > 0 || e->agenda.count + e->closed.count > 0)
+    if (r->call_count > 0 || e->agenda.count + e->closed.count > 0 || e->sends != NULL)
         timeout_us = 0;
     int count = wait_for_events(e, timeout_us);
     for (int i = 0; i < count; i++)
         note_event(e, &e->events[i]);
     if (r->file_count > 0)
         ring_files_reap(r, e->files);
+    sends_work(e);
     agenda_work(e);
     return r->call_count;
 }
@@ -331,7 +350,7 @@ static void epoll_let_go(struct ring *r)
 /* Who has sent all is told so in its next turn. */
 static void epoll_submit(struct ring *r)
 {
-    for (struct conn *c = epoll_of(r)->agenda.first; c != NULL; c = c->next) {
+    for (struct conn *c = epoll_of(r)->sends; c != NULL; c = c->next_send) {
         if (!ring_sending(c) || c->send_size == 0 || (c->state & BLOCKED))
             continue;
         size_t sent = ring_send_now(c, c->send_data, c->send_size);

@@ -14,12 +14,22 @@
 #include "shard/snapshot.h"
 
 /* How long a core sweeps at a time where nobody has asked for anything for ASKED_US; where somebody
- * has, a shorter while, and then it pauses BUSY_SHARE times as long as that took: so clients have
- * the larger part of the core, and their own threads that of the CPU. */
+ * has, a shorter while, and then it pauses a multiple of what that took: so clients have the larger
+ * part of the core, and their own threads that of the CPU. The multiple doubles with each slice
+ * that begins more than LATE_US after it was due, which is where CPUs or the core are short, and
+ * falls by one with each that does not. */
 #define SLICE_US 250
 #define BUSY_SLICE_US 50
-#define BUSY_SHARE 4
+#define BUSY_SHARE_MIN 4
+#define BUSY_SHARE_MAX 16
+#define LATE_US 150
+#define PAUSE_US_MAX 10000 /* however long the core was kept from its CPU within the slice */
 #define ASKED_US 1000
+/* So many requests within so long are a load, which is taken to go on for a while: clients that are
+ * kept from their CPU by the sweep fall silent, and silence must not make it faster. */
+#define LOAD_COMMANDS 20
+#define LOAD_WINDOW_US 10000
+#define LOAD_GOES_ON_US 100000
 /* In what steps it looks at the clock. */
 #define STEP_SIZE ((size_t)4 << 10)
 /* Output is handed over in pieces of about this. */
@@ -160,6 +170,7 @@ static void turn_colours(struct save *s, struct shard *const *shards, bool as_co
         s->cut_changes += shards[i]->stats.changes;
         s->cores[i].dropped = s->cores[i].full = false;
         s->cores[i].next_us = 0;
+        s->cores[i].share = BUSY_SHARE_MIN;
         atomic_store_explicit(&s->cores[i].memory, 0, memory_order_relaxed);
         atomic_store_explicit(&s->cores[i].keys_done, 0, memory_order_relaxed);
         server->cores[i]->saving = true;
@@ -255,21 +266,45 @@ static bool step_slowly(struct save *s, struct save_core *k, struct shard *shard
     return more;
 }
 
-/* Whether anything was asked for a short while ago. */
-static bool is_asked(struct core *c, struct save_core *k, int64_t now_us)
+static void note_load(struct save *s, struct save_core *k, int64_t now_us)
+{
+    if (now_us - k->window_us >= LOAD_WINDOW_US) {
+        k->window_us = now_us;
+        k->window_commands = k->commands;
+    } else if (k->commands - k->window_commands >= LOAD_COMMANDS) {
+        k->window_us = 0; /* said once a window: others read it */
+        atomic_store_explicit(&s->loaded_us, now_us, memory_order_relaxed);
+    }
+}
+
+/* Whether anything was asked for a short while ago, of this core; or much, of any. */
+static bool is_asked(struct core *c, struct save *s, struct save_core *k, int64_t now_us)
 {
     if (c->stats.commands != k->commands)
         k->asked_us = now_us;
     k->commands = c->stats.commands;
-    return now_us - k->asked_us < ASKED_US;
+    note_load(s, k, now_us);
+    int64_t loaded_us = atomic_load_explicit(&s->loaded_us, memory_order_relaxed);
+    return now_us - k->asked_us < ASKED_US || now_us - loaded_us < LOAD_GOES_ON_US;
+}
+
+static void note_lateness(struct save_core *k, int64_t now_us)
+{
+    if (k->next_us && now_us - k->next_us > LATE_US)
+        k->share *= 2;
+    else if (k->share > BUSY_SHARE_MIN)
+        k->share--;
+    if (k->share > BUSY_SHARE_MAX)
+        k->share = BUSY_SHARE_MAX;
 }
 
 /* A slice of the sweep. False at its end. */
 static bool step(struct core *c, struct save *s, struct save_core *k, struct shard *shard)
 {
     int64_t now_us = monotonic_us();
-    bool asked = is_asked(c, k, now_us), more = true;
+    bool asked = is_asked(c, s, k, now_us), more = true;
     int64_t begun_us = now_us, end_us = now_us + (asked ? BUSY_SLICE_US : SLICE_US);
+    note_lateness(k, now_us);
     k->next_us = 0;
     if (server->config.rdb_key_save_delay && !k->dropped)
         return step_slowly(s, k, shard, now_us);
@@ -277,8 +312,9 @@ static bool step(struct core *c, struct save *s, struct save_core *k, struct sha
         more = snapshot_step(shard, STEP_SIZE);
         now_us = monotonic_us();
     }
+    int64_t pause_us = (now_us - begun_us) * k->share;
     if (asked && more)
-        k->next_us = now_us + (now_us - begun_us) * BUSY_SHARE;
+        k->next_us = now_us + (pause_us < PAUSE_US_MAX ? pause_us : PAUSE_US_MAX);
     return more;
 }
 

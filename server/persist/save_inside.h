@@ -17,7 +17,10 @@ struct save_core {
     bool full;       /* the disk is behind: it waits to be told */
     uint64_t commands; /* the core's count of them at its last slice */
     int64_t asked_us;  /* when that was last seen to have changed */
+    int64_t window_us; /* requests are counted from here on, ... */
+    uint64_t window_commands; /* when there had been so many */
     int64_t next_us;   /* it pauses until then: for clients, or for rdb-key-save-delay; 0: not */
+    int64_t share;     /* ... which is so many times what a slice took */
     /* Told to core 0 and to INFO; relaxed, but where it says else. */
     _Atomic uint64_t changes;  /* as the shard has counted, at the last cron */
     _Atomic uint64_t flushed;  /* ... when it did its part of FLUSHALL. Pairs with the subtraction
@@ -56,6 +59,7 @@ struct save {
     _Atomic uint32_t attention;   /* SAVE_...; whatever is told is stored before. Any thread */
     _Atomic bool in_progress;
     _Atomic bool given_up;
+    _Atomic int64_t loaded_us;    /* when a core last saw a load. Relaxed: it orders nothing */
     _Atomic uint32_t sweeping;    /* cores that have not ended their sweep */
     _Atomic int kind;             /* enum save_kind of the one under way */
     struct save_plan plan;        /* likewise: set at the cut, used by core 0 */

@@ -176,7 +176,7 @@ void ring_add(struct ring *r, struct conn *c)
 {
     assert_owner(r);
     assert(c->fd >= 0);
-    *c = (struct conn){.fd = c->fd, .receiving = true};
+    *c = (struct conn){.fd = c->fd, .receiving = true, .single = c->single};
     r->ops->add(r, c);
 }
 

@@ -16,6 +16,9 @@
  * it was armed; hungry conns are armed first, and no more of both than there are buffers in the
  * window. Thus a conn that can fill every buffer does not starve the others.
  *
+ * A multishot receive goes on while the socket has bytes and there are buffers, so that a pause comes
+ * too late for up to a whole window of them. A conn marked `single` is armed for one at a time.
+ *
  * Sources: io_uring_setup(2), io_uring_enter(2), io_uring_register(2), liburing 2.3. */
 #include "net/ring_backend.h"
 
@@ -41,7 +44,7 @@ enum operation { OP_RECV, OP_SEND, OP_ACCEPT, OP_WAKE, OP_CANCEL, OP_WRITE, OP_S
 #define OP_MASK 7
 
 /* conn.state:
- *   bit 0  ARMED      a multishot receive is with the kernel
+ *   bit 0  ARMED      a receive is with the kernel
  *   bit 1  CANCELLED  and has been told to end
  *   bit 2  ENDED      the peer's end, or an error, was delivered
  *   bit 3  FED        got bytes since it was armed
@@ -114,7 +117,10 @@ static void submit_cancel(struct uring *u, uint64_t target)
 static void submit_recv(struct uring *u, struct conn *c)
 {
     struct io_uring_sqe *sqe = sqe_take(u);
-    io_uring_prep_recv_multishot(sqe, c->fd, NULL, 0, 0);
+    if (c->single)
+        io_uring_prep_recv(sqe, c->fd, NULL, 0, 0);
+    else
+        io_uring_prep_recv_multishot(sqe, c->fd, NULL, 0, 0);
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = 0;
     sqe->user_data = user_data(c, OP_RECV);
@@ -171,6 +177,15 @@ static void wait_for_buffer(struct uring *u, struct conn *c)
     conn_list_append(fed ? &u->fed : &u->hungry, c);
 }
 
+/* Who may have one buffer at a time, and had one, stands behind those that had none. */
+static void arm_again(struct uring *u, struct conn *c)
+{
+    if (c->single && c->state & FED)
+        wait_for_buffer(u, c);
+    else
+        submit_recv(u, c);
+}
+
 static bool wants_arming(const struct conn *c)
 {
     return c->receiving && (c->state & (ARMED | ENDED | HUNGRY | FULL | CONN_CLOSING)) == 0;
@@ -211,7 +226,7 @@ static void uring_pause(struct ring *r, struct conn *c)
 static void uring_resume(struct ring *r, struct conn *c)
 {
     if (wants_arming(c))
-        submit_recv(uring_of(r), c);
+        arm_again(uring_of(r), c);
 }
 
 static void buffer_provide(struct uring *u, unsigned index, unsigned offset)
@@ -313,7 +328,7 @@ static void complete_recv(struct uring *u, struct conn *c, int result, uint32_t 
         ring_tell_received(&u->base, c, data, 0);
     }
     if (last && wants_arming(c))
-        submit_recv(u, c);
+        arm_again(u, c);
 }
 
 static void complete_send(struct uring *u, struct conn *c, int result)

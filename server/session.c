@@ -722,6 +722,7 @@ void session_restrict(struct session *s)
 {
     s->one_at_a_time = acl_is_stranger(s) || is_listener(s);
     s->restricted = s->one_at_a_time || acl_limits(s);
+    s->conn.single = acl_is_stranger(s); /* so that it makes us hold little that it says */
 }
 
 bool session_admits_loading(const struct session *s, const struct command *row)

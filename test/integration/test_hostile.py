@@ -244,3 +244,32 @@ def test_a_stranger_that_does_not_read_is_cut_off(fresh_server):
         raw.send(encode("PING") * 100000)  # who has said it may be slower
         time.sleep(0.2)
         assert all(raw.read_reply() == "PONG" for _ in range(100000))
+
+
+def test_strangers_that_flood_make_the_server_hold_little(fresh_server):
+    """However fast they send, each is read a piece at a time: what waits is some 64 KB."""
+    server = fresh_server("--requirepass", PASSWORD)
+    flood = encode("AUTH", "x" * 16384) * 64
+    strangers = []
+    try:
+        for _ in range(24):
+            s = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+            s.setblocking(False)
+            strangers.append(s)
+        with Raw(server.port) as raw:
+            assert raw.call("AUTH", PASSWORD) == "OK"
+            held = []
+            for _ in range(30):
+                for s in strangers:
+                    try:
+                        s.send(flood)
+                    except OSError:
+                        pass
+                for line in raw.call("CLIENT", "LIST").splitlines():
+                    fields = dict(field.split(b"=", 1) for field in line.split())
+                    held.append(int(fields[b"qbuf"]) + int(fields[b"qbuf-free"]))
+            assert max(held) > 16384, "the flood has not arrived"
+            assert max(held) < 256 << 10
+    finally:
+        for s in strangers:
+            s.close()

@@ -155,6 +155,39 @@ RING_TEST(ring, pausing_at_every_piece_loses_nothing)
     rig_destroy(rig);
 }
 
+RING_TEST(ring, one_at_a_time_all_conns_get_on_alike)
+{
+    enum { CONNS = 40, BUFFER = 1024, BYTES = 12 * BUFFER };
+    struct rig *rig = rig_create(backend, 16, BUFFER);
+    int fds[CONNS];
+    char bytes[BYTES];
+    rig_fill(bytes, BYTES, 5);
+    for (unsigned i = 0; i < CONNS; i++) {
+        rig->conns[i].conn.single = true;
+        fds[i] = rig_client(rig);
+    }
+    for (unsigned i = 0; i < CONNS; i++)
+        rig_write(fds[i], bytes, BYTES);
+    size_t least = 0, most = 0;
+    while (least < BYTES) {
+        size_t before = rig->conns[0].received_size;
+        rig_poll(rig, 100);
+        cr_assert_leq(rig->conns[0].received_size - before, 2 * BUFFER);
+        least = BYTES;
+        for (unsigned i = 0; i < CONNS; i++) {
+            size_t size = rig->conns[i].received_size;
+            least = size < least ? size : least;
+            most = size > most ? size : most;
+        }
+        cr_assert_leq(most - least, 4 * BUFFER);
+    }
+    for (unsigned i = 0; i < CONNS; i++) {
+        cr_assert_arr_eq(rig->conns[i].bytes.data, bytes, BYTES);
+        close(fds[i]);
+    }
+    rig_destroy(rig);
+}
+
 RING_TEST(ring, waiting_while_paused_does_not_spin)
 {
     struct rig *rig = rig_create(backend, 16, 4096);

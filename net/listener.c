@@ -206,7 +206,9 @@ int listener_open_unix(const char *path, unsigned mode, unsigned backlog, char *
     if (fd < 0) {
         int error = errno;
         snprintf(why, why_size, "%s: %s: choose another path with --unixsocket", path,
-                 error == EADDRINUSE ? "another program listens there" : strerror(error));
+                 error == EADDRINUSE ? "another program listens there"
+                 : error == EEXIST   ? "a file that is no socket is there"
+                                     : strerror(error));
         errno = error;
     }
     return fd;

@@ -79,7 +79,7 @@ struct ring_options {
 };
 
 /* Tries what the io_uring backend needs. Returns RING_URING, or RING_EPOLL with the reason in `why`
- * ("io_uring_setup: Operation not permitted", ...). Any thread. */
+ * ("io_uring_setup: Operation not permitted", ...) and errno. Any thread. */
 enum ring_backend ring_probe(char *why, size_t why_size);
 
 /* NULL with errno set when the kernel refuses. Called by the owning thread. */

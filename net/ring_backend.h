@@ -76,7 +76,7 @@ void *ring_map(size_t size);
 void ring_unmap(void *at, size_t size);
 
 struct ring *ring_uring_create(const struct ring_options *options);
-/* False with the reason in `why`. */
+/* False with the reason in `why` and errno. */
 bool ring_uring_probe(char *why, size_t why_size);
 struct ring *ring_epoll_create(const struct ring_options *options);
 

@@ -663,6 +663,7 @@ bool ring_uring_probe(char *why, size_t why_size)
     int rc = setup(&io, 4, 8);
     if (rc < 0) {
         snprintf(why, why_size, "io_uring_setup: %s", strerror(-rc));
+        errno = -rc;
         return false;
     }
     const char *failed = probe_ring(&io);
@@ -670,5 +671,6 @@ bool ring_uring_probe(char *why, size_t why_size)
     io_uring_queue_exit(&io);
     if (failed != NULL)
         snprintf(why, why_size, "%s: %s", failed, strerror(saved));
+    errno = saved;
     return failed == NULL;
 }

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "proto/mem.h"
+#include "server/start_check.h"
 
 #define INCLUDE_DEPTH_MAX 16
 #define FILE_SIZE_MAX (16u << 20) /* a device or a data file named by mistake ends here */
@@ -96,7 +97,9 @@ static bool enter_directory(const struct reader *r)
     const char *dir = r->config->dir;
     if (chdir(dir) == 0)
         return true;
-    return fail(r, "%sdir '%.*s': %s", dashes(r), SHOWN_MAX, dir, strerror(errno));
+    return fail(r, "%sdir '%.*s': %s: %s", dashes(r), SHOWN_MAX, dir, strerror(errno),
+                errno == ENOENT ? "create it, or name another directory"
+                                : "name a directory that this user may enter");
 }
 
 static bool set_option(const struct reader *r, const struct config_option *o,
@@ -372,11 +375,26 @@ static bool read_descriptor(const struct reader *from, int fd, const char *path)
     return ok;
 }
 
+static bool fail_to_open(const struct reader *from, const char *path)
+{
+    char user[START_USER_SIZE];
+    int error = errno;
+    if (config_option_find(slice_of(path)))
+        return fail(from, "cannot open '%.*s': %s: for the option write --%.*s VALUE", SHOWN_MAX,
+                    path, strerror(error), SHOWN_MAX, path);
+    start_user_name(user);
+    if (error == EACCES)
+        return fail(from, "cannot open '%.*s': %s: user %s may not read it", SHOWN_MAX, path,
+                    strerror(error), user);
+    return fail(from, "cannot open '%.*s': %s: name a configuration that is there, or none",
+                SHOWN_MAX, path, strerror(error));
+}
+
 static bool read_file(const struct reader *from, const char *path)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return fail(from, "cannot open '%.*s': %s", SHOWN_MAX, path, strerror(errno));
+        return fail_to_open(from, path);
     bool ok = read_descriptor(from, fd, path);
     close(fd);
     return ok;

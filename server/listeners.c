@@ -1,5 +1,6 @@
 /* Opening and changing what clients connect to: see listeners.h. */
 #include "server/listeners.h"
+#include "server/port_owner.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -65,6 +66,15 @@ static void tell_failure(const char *address, unsigned port, int error)
               port, strerror(error));
 }
 
+/* Who has the port, behind the sentence that it is taken. */
+static void tell_owner(unsigned port, char *why)
+{
+    char owner[PORT_OWNER_SIZE];
+    size_t said = strlen(why);
+    if (port_owner_find(port, owner))
+        snprintf(why + said, CONFIG_ERROR_SIZE - said, " (it is %s)", owner);
+}
+
 static void mark(int fd)
 {
     unsigned id = (unsigned)server->config.socket_mark_id;
@@ -96,6 +106,8 @@ static bool open_address(struct opening *o, const char *bind, unsigned port,
         int error = errno;
         if (!o->quiet && error != EINVAL)
             tell_failure(address, port, error);
+        if (!o->quiet && error == EADDRINUSE)
+            tell_owner(port, o->why);
         return (optional && error == EADDRNOTAVAIL) || is_no_such_family(error);
     }
     mark(fd);
@@ -156,8 +168,10 @@ static void warn_of_backlog(void)
     if (f && fscanf(f, "%lld", &most) == 1 && most > 0 && most < server->config.tcp_backlog)
         log_write(&server->log, LOG_WARNING,
                   "WARNING: The TCP backlog setting of %lld cannot be enforced because "
-                  "/proc/sys/net/core/somaxconn is set to the lower value of %lld.",
-                  (long long)server->config.tcp_backlog, most);
+                  "/proc/sys/net/core/somaxconn is set to the lower value of %lld. "
+                  "sysctl net.core.somaxconn=%lld raises it.",
+                  (long long)server->config.tcp_backlog, most,
+                  (long long)server->config.tcp_backlog);
     if (f)
         fclose(f);
 }

@@ -16,6 +16,7 @@
 #include "server/persist/load.h"
 #include "server/persist/save.h"
 #include "server/server.h"
+#include "server/start_check.h"
 #include "server/supervise.h"
 #include "server/tls.h"
 #include "server/watchdog.h"
@@ -154,14 +155,16 @@ static bool choose_backend(char *error, size_t error_size)
     if (server->backend == RING_EPOLL)
         return true;
     enum ring_backend found = ring_probe(why, sizeof(why));
+    const char *cure = start_uring_cure(found == RING_URING ? 0 : errno);
     if (found != RING_URING && server->backend == RING_URING) {
         snprintf(error, error_size,
-                 "io-backend io_uring is not available (%s): allow it, or choose auto or epoll",
-                 why);
+                 "io-backend io_uring is not available (%s%s%s): allow it, or choose auto or epoll",
+                 why, cure[0] ? "; " : "", cure);
         return false;
     }
     if (found != RING_URING)
-        log_write(&server->log, LOG_WARNING, "io_uring is not available (%s): using epoll", why);
+        log_write(&server->log, LOG_WARNING, "io_uring is not available (%s%s%s): using epoll", why,
+                  cure[0] ? "; " : "", cure);
     server->backend = found;
     return true;
 }
@@ -245,6 +248,7 @@ static bool settle(char **argv, char *error, size_t error_size)
               (int)getpid(), (long long)c->port, server->core_count,
               server->backend == RING_URING ? "io_uring" : "epoll");
     server_tell_inert(NULL);
+    start_check_warn();
     return true;
 }
 

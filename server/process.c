@@ -120,7 +120,10 @@ static void write_pidfile(struct process *p, const char *path)
 {
     FILE *f = fopen(path, "we");
     if (!f || fprintf(f, "%d\n", (int)getpid()) < 0)
-        log_write(&server->log, LOG_WARNING, "Failed to write PID file: %s", strerror(errno));
+        log_write(&server->log, LOG_WARNING,
+                  "Failed to write PID file: %s: %s. Name another with pidfile; the server runs "
+                  "without.",
+                  strerror(errno), path);
     else
         p->pidfile = absolute(path);
     if (f)

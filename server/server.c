@@ -300,15 +300,20 @@ bool server_raise_file_limit(char *error, size_t error_size)
     getrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_cur <= own) {
         snprintf(error, error_size,
-                 "only %llu open files are allowed, and %u shards need more than %llu: raise the "
-                 "limit (ulimit -n, LimitNOFILE=) or use fewer --shards",
+                 "Your current 'ulimit -n' of %llu is not enough for the server to start: %u "
+                 "shards need more than %llu open files. Raise it (ulimit -n, LimitNOFILE=) or "
+                 "use fewer --shards",
                  (unsigned long long)limit.rlim_cur, server->core_count, (unsigned long long)own);
         return false;
     }
+    log_write(&server->log, LOG_WARNING,
+              "You requested maxclients of %lld requiring at least %llu max file descriptors.",
+              (long long)server->config.maxclients, (unsigned long long)want);
     server->config.maxclients = (int64_t)(limit.rlim_cur - own);
     log_write(&server->log, LOG_WARNING,
-              "Only %llu open files are allowed, so maxclients is %lld: raise the limit "
-              "(ulimit -n, LimitNOFILE=) for more",
+              "Current maximum open files is %llu. maxclients has been reduced to %lld to "
+              "compensate for low ulimit. If you need higher maxclients increase 'ulimit -n' "
+              "(LimitNOFILE= of a systemd unit, --ulimit nofile= of a container).",
               (unsigned long long)limit.rlim_cur, (long long)server->config.maxclients);
     return true;
 }

@@ -15,6 +15,7 @@
 #include "proto/crc64.h"
 #include "proto/mem.h"
 #include "server/server.h"
+#include "server/start_check.h"
 #include "shard/rdb.h"
 
 #define FILE_MODE 0644
@@ -96,8 +97,13 @@ bool aof_files_make_directory(const struct aof *a, char *error, size_t error_siz
     if (mkdir(a->directory, DIRECTORY_MODE) == 0 ||
         (errno == EEXIST && stat(a->directory, &s) == 0 && S_ISDIR(s.st_mode)))
         return true;
-    snprintf(error, error_size, "Can't open or create append-only dir %s: %s", a->directory_name,
-             strerror(errno));
+    int failed = errno;
+    char at[AOF_PATH_SIZE], user[START_USER_SIZE];
+    start_user_name(user);
+    snprintf(error, error_size,
+             "Can't open or create append-only dir %s: %s: user %s must be able to write into %s",
+             a->directory_name, strerror(failed), user,
+             getcwd(at, sizeof(at)) ? at : "the directory dir");
     return false;
 }
 
@@ -343,7 +349,10 @@ bool aof_files_read_manifest(const struct aof *a, struct aof_manifest *m, bool *
         char why[AOF_ERROR_SIZE];
         ok = aof_manifest_parse(m, buf_slice(&text), why, sizeof(why));
         if (!ok)
-            snprintf(error, error_size, "Reading the manifest file %s: %s", name, why);
+            snprintf(error, error_size,
+                     "Reading the manifest file %s: %s. Put a copy of it back; lasca-check-aof %s "
+                     "tells when it is good again",
+                     name, why, path);
     }
     buf_deinit(&text);
     return ok;

@@ -17,6 +17,7 @@
 #include "server/persist/aof.h"
 #include "server/persist/load_inside.h"
 #include "server/server.h"
+#include "server/start_check.h"
 #include "server/session.h"
 
 /* How long a core may insert before it looks after its clients. */
@@ -170,6 +171,8 @@ void load_fail(struct load *l, const char *format, ...)
     log_write(&server->log, LOG_WARNING, "%s", text);
     if (!l->at_start)
         return;
+    if (server->log.path || server->log.ident)
+        fprintf(stderr, "lasca-server: %s\n", text);
     if (!l->from_aof)
         log_write(&server->log, LOG_WARNING,
                   "Terminating server after rdb file reading failure.");
@@ -242,7 +245,12 @@ static bool load_path(struct load *l, const char *path, bool last)
     l->path = path;
     int64_t begun_us = load_monotonic_us();
     if (!load_file_open(&f, path, &l->budget)) {
-        load_fail(l, "Fatal error: can't open %s for reading: %s", path, strerror(errno));
+        char user[START_USER_SIZE];
+        int failed = errno;
+        start_user_name(user);
+        load_fail(l, "Fatal error: can't open %s for reading: %s%s%s%s", path, strerror(failed),
+                  failed == EACCES ? ": give it to user " : "", failed == EACCES ? user : "",
+                  failed == EACCES ? " (chown)" : "");
         return false;
     }
     bool good = load_one(l, &f, last);

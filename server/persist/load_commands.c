@@ -59,7 +59,7 @@ static void fail_format(struct reading *r, const char *what)
     load_fail(r->load,
               "Bad file format reading the append only file %s: %s, at offset %" PRIu64
               ": make a backup of your AOF file, then use lasca-check-aof --fix "
-              "<filename.manifest>",
+              "<filename.manifest>, which cuts off all from there on",
               r->load->path, what, load_file_offset(r->file, r->file->at));
 }
 

@@ -49,8 +49,10 @@ bool rdb_walk_begin(struct rdb_walk *w, struct load_file *f, bool verify)
     char digits[5] = {f->at[5], f->at[6], f->at[7], f->at[8], '\0'};
     long version = strtol(digits, NULL, 10);
     if (version < 1 || version > RDB_VERSION_READ_MAX) {
-        char text[64];
-        snprintf(text, sizeof(text), "Can't handle RDB format version %ld", version);
+        char text[160];
+        snprintf(text, sizeof(text),
+                 "Can't handle RDB format version %ld: up to %d is read, which Redis 7.4 writes",
+                 version, RDB_VERSION_READ_MAX);
         return fail(w, text);
     }
     w->version = (uint32_t)version;

@@ -2,23 +2,43 @@
 cure. What is wrong with the configuration's text and with addresses is in test_limits.py, with TLS
 in test_tls.py, with users in test_acl.py, with files of data in test_loading.py."""
 
+import ctypes
 import os
 import resource
+import struct
 import subprocess
 
 import pytest
 
 from harness import BINARY, START_SECONDS, environment, free_port, run_to_end
 
+PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 22, 38, 2
+SYS_IO_URING_SETUP = 425  # on every architecture
+EPERM = 1
 
-def run_without_rights(*args, limits=()):
+
+def forbid_io_uring():
+    """As Docker's seccomp profile does: load the call's number; equal: EPERM; else: allowed."""
+    steps = [(0x20, 0, 0, 0), (0x15, 0, 1, SYS_IO_URING_SETUP), (0x06, 0, 0, 0x00050000 | EPERM),
+             (0x06, 0, 0, 0x7FFF0000)]
+    filters = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *s) for s in steps))
+    program = struct.pack("@HP", len(steps), ctypes.addressof(filters))
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program) != 0:
+        os._exit(99)
+
+
+def run_without_rights(*args, limits=(), before=None):
     """As run_to_end, but root, too, is held to the permissions of files. Limits are pairs of a
-    resource and its value."""
+    resource and its value; `before` is called in the process that becomes the server."""
     drop = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
 
     def limit():
         for which, value in limits:
             resource.setrlimit(which, (value, value))
+        if before:
+            before()
 
     done = subprocess.run([*drop, BINARY, *map(str, args)], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, timeout=START_SECONDS, env=environment(),
@@ -78,11 +98,11 @@ def test_a_configuration_that_may_not_be_read_names_the_user(tmp_path):
     assert f"cannot open '{path}': Permission denied: user " in errors
 
 
-def test_too_few_open_files_lower_maxclients_in_redis_words(server):
+def test_too_few_open_files_lower_maxclients_in_redis_words():
     status, log, _ = run_without_rights(
-        "--port", server.port, "--shards", 1, "--maxclients", 5000,
+        "--port", 0, "--shards", 1, "--maxclients", 5000,
         limits=[(resource.RLIMIT_NOFILE, 200)])
-    assert status == 1  # the port is taken
+    assert status == 1  # there is nowhere to listen
     assert "You requested maxclients of 5000 requiring at least " in log
     assert "Current maximum open files is 200. maxclients has been reduced to " in log
     assert "LimitNOFILE=" in log
@@ -119,3 +139,16 @@ def test_a_file_in_the_unix_sockets_place_is_left_alone(tmp_path):
     assert status == 1
     assert f"{path}: a file that is no socket is there: choose another path" in output
     assert path.read_text() == "mine"
+
+
+def test_io_uring_that_is_forbidden_names_who_may_forbid_it():
+    status, _, errors = run_without_rights("--port", free_port(), "--io-backend", "io_uring",
+                                           before=forbid_io_uring)
+    assert status == 1
+    assert errors.startswith("lasca-server: io-backend io_uring is not available (io_uring_setup: "
+                             "Operation not permitted; a seccomp profile")
+    assert "kernel.io_uring_disabled" in errors
+    status, log, _ = run_without_rights("--port", 0, "--io-backend", "auto",
+                                        before=forbid_io_uring)
+    assert status == 1  # there is nowhere to listen
+    assert "forbids it): using epoll" in log

@@ -46,7 +46,7 @@ install_packages() {
     apt_install "$sudo" $missing ||
         { $sudo apt-get update -qq >&2 && apt_install "$sudo" $missing; } || status=$?
     [ -z "$made_policy" ] || $sudo rm -f "$policy"
-    [ "$status" -eq 0 ] || die "apt-get could not install ${missing//$'\n'/ }"
+    [ "$status" -eq 0 ] || die "apt-get could not install ${missing//$'\n'/ }: its message is above"
     if [[ " ${missing//$'\n'/ } " == *" redis-server "* ]] && [ -d /run/systemd/system ]; then
         $sudo systemctl disable --quiet redis-server 2>/dev/null || true
     fi
@@ -67,6 +67,7 @@ build_in() {
         rm -rf "$directory"
         output=$(/usr/bin/meson setup "$directory" "$@" 2>&1) || die "$output"
         echo "$*" >"$directory/.options"
+        echo "building in $directory: this takes a minute or two" >&2
     fi
     output=$(ninja -C "$directory" 2>&1) || die "$output"
 }

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from harness import SHARDS, default_args, encode, free_port, run_to_end
+from harness import ROOT, SHARDS, default_args, encode, free_port, run_to_end
 from test_info_config import info, wait_for
 
 FORMAT = "text/plain; version=0.0.4; charset=utf-8"
@@ -118,6 +118,14 @@ def test_figures_are_those_of_info(watched):
     assert abs(m["lasca_start_time_seconds"][()] - time.time()) < 60
     build = dict(next(iter(m["lasca_build_info"])))
     assert build["version"] == x["lasca_version"] and build["io_backend"] == x["io_backend"]
+
+
+def test_alerts_ask_for_figures_that_there_are(watched):
+    rules = os.path.join(ROOT, "conf", "prometheus", "lasca-alerts.yml")
+    with open(rules, encoding="utf-8") as f:
+        asked = set(re.findall(r"\blasca_\w+", f.read()))
+    assert len(asked) > 8
+    assert asked <= set(watched().metrics())
 
 
 def test_times_are_a_histogram(watched):

@@ -58,16 +58,18 @@ static bool check_ports(const struct checking *k)
     return false;
 }
 
-static bool fail_file(const struct checking *k, const char *option, const char *path)
+static bool fail_file(const struct checking *k, const char *option, const char *path,
+                      const char *right)
 {
-    snprintf(k->error, k->error_size, "%s '%.200s': %s", option, path, strerror(errno));
+    snprintf(k->error, k->error_size, "%s '%.200s': %s: name one that this user may %s", option,
+             path, strerror(errno), right);
     return false;
 }
 
 /* A file that is there, if one is named. */
 static bool check_readable(const struct checking *k, const char *option, const char *path)
 {
-    return !path[0] || access(path, R_OK) == 0 || fail_file(k, option, path);
+    return !path[0] || access(path, R_OK) == 0 || fail_file(k, option, path, "read");
 }
 
 /* A file that is there and can be written, or that can be made in its directory. */
@@ -77,9 +79,9 @@ static bool check_writable(const struct checking *k, const char *option, const c
     if (!path[0] || access(path, W_OK) == 0)
         return true;
     if (errno != ENOENT)
-        return fail_file(k, option, path);
+        return fail_file(k, option, path, "write");
     snprintf(copy, sizeof copy, "%s", path);
-    return access(dirname(copy), W_OK | X_OK) == 0 || fail_file(k, option, path);
+    return access(dirname(copy), W_OK | X_OK) == 0 || fail_file(k, option, path, "write");
 }
 
 static bool check_files(const struct checking *k)
@@ -94,7 +96,7 @@ static bool check_files(const struct checking *k)
     }
     return check_readable(k, "aclfile", c->aclfile) && check_writable(k, "logfile", c->logfile) &&
            check_writable(k, "unixsocket", c->unixsocket) &&
-           (!stores || access(".", W_OK | X_OK) == 0 || fail_file(k, "dir", c->dir));
+           (!stores || access(".", W_OK | X_OK) == 0 || fail_file(k, "dir", c->dir, "write"));
 }
 
 static bool check_users(const struct checking *k)

@@ -386,7 +386,7 @@ static bool fail_to_open(const struct reader *from, const char *path)
     if (error == EACCES)
         return fail(from, "cannot open '%.*s': %s: user %s may not read it", SHOWN_MAX, path,
                     strerror(error), user);
-    return fail(from, "cannot open '%.*s': %s: name a configuration that is there, or none",
+    return fail(from, "cannot open '%.*s': %s: name a configuration that is there",
                 SHOWN_MAX, path, strerror(error));
 }
 

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "proto/mem.h"
 #include "server/acl.h"
@@ -246,6 +247,9 @@ bool acl_load_at_start(struct acl *acl, char *error, size_t error_size)
             log_write(&server->log, LOG_WARNING,
                       "Aborting Redis startup because of ACL errors: %.*s", (int)text.size,
                       text.data);
+        if (!fine && access(config->aclfile, R_OK) != 0)
+            buf_append_text(&text, errno == ENOENT ? ": create it, an empty file will do"
+                                                   : ": this user must be able to read it");
     } else if (config->user_count) {
         fine = load_lines(acl, &text);
     }

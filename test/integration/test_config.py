@@ -349,9 +349,12 @@ def test_a_configuration_is_checked_without_starting(tmp_path):
     for args, why in (
             (["--timeot", 1], "command line: unknown option '--timeot': did you mean '--timeout'?"),
             (["--bind", "nowhere"], "bind 'nowhere' is not an IPv4 or IPv6 address"),
-            (["--dir", "/nope"], "command line: --dir '/nope': No such file or directory"),
-            (["--aclfile", "/nope"], "aclfile '/nope': No such file or directory"),
-            (["--logfile", "/nope/log"], "logfile '/nope/log': No such file or directory"),
+            (["--dir", "/nope"], "command line: --dir '/nope': No such file or directory: create "
+             "it, or name another directory"),
+            (["--aclfile", "/nope"], "aclfile '/nope': No such file or directory: name one that "
+             "this user may read"),
+            (["--logfile", "/nope/log"], "logfile '/nope/log': No such file or directory: name "
+             "one that this user may write"),
             (["--port", 0], "Configured to not listen anywhere: give a port and an address (port "
                             "6379, bind 127.0.0.1)"),
             (["--tls-port", 9, "--tls-cert-file", "/nope", "--tls-key-file", "/nope"],

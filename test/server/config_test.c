@@ -639,10 +639,15 @@ Test(config, mistakes_on_the_command_line_name_it)
     EXPECT_LOAD_REFUSED("command line: '--' names no option: write --name value", "--", "1");
     EXPECT_LOAD_REFUSED("command line: --save wants pairs of seconds and changes such as 3600 1 "
                         "300 100, or \"\"", "--save", "900");
-    EXPECT_LOAD_REFUSED("command line: cannot open 'no.conf': No such file or directory",
+    EXPECT_LOAD_REFUSED("command line: cannot open 'no.conf': No such file or directory: name a "
+                        "configuration that is there",
                         "no.conf");
-    EXPECT_LOAD_REFUSED("command line: --dir '/not/there': No such file or directory", "--dir",
-                        "/not/there");
+    EXPECT_LOAD_REFUSED("command line: cannot open 'port': No such file or directory: for the "
+                        "option write --port VALUE",
+                        "port", "1");
+    EXPECT_LOAD_REFUSED("command line: --dir '/not/there': No such file or directory: create it, "
+                        "or name another directory",
+                        "--dir", "/not/there");
     EXPECT_LOAD_REFUSED("command line: cannot read '/': Is a directory", "/");
 }
 
@@ -699,7 +704,8 @@ Test(config, includes_that_fail_say_where)
 {
     enter_scratch();
     write_file("a.conf", "\ninclude missing.conf\n");
-    EXPECT_LOAD_REFUSED("a.conf:2: cannot open 'missing.conf': No such file or directory",
+    EXPECT_LOAD_REFUSED("a.conf:2: cannot open 'missing.conf': No such file or directory: name a "
+                        "configuration that is there",
                         "a.conf");
     write_file("b.conf", "include c.conf\n");
     write_file("c.conf", "\n\nport x\n");

@@ -66,13 +66,19 @@ static void tell_failure(const char *address, unsigned port, int error)
               port, strerror(error));
 }
 
-/* Who has the port, behind the sentence that it is taken. */
-static void tell_owner(unsigned port, char *why)
+/* The sentence on a port that is taken names the option that chose it, and who has it. */
+static void complete_sentence(enum listener_kind kind, unsigned port, char *why)
 {
-    char owner[PORT_OWNER_SIZE];
-    size_t said = strlen(why);
+    char owner[PORT_OWNER_SIZE], said[CONFIG_ERROR_SIZE];
+    const char *option = strstr(why, "--port");
+    if (kind == LISTENER_TLS && option) {
+        snprintf(said, sizeof(said), "%s", option + strlen("--port"));
+        int kept = (int)(option - why);
+        snprintf(why + kept, CONFIG_ERROR_SIZE - (size_t)kept, "--tls-port%s", said);
+    }
+    size_t size = strlen(why);
     if (port_owner_find(port, owner))
-        snprintf(why + said, CONFIG_ERROR_SIZE - said, " (it is %s)", owner);
+        snprintf(why + size, CONFIG_ERROR_SIZE - size, " (it is %s)", owner);
 }
 
 static void mark(int fd)
@@ -107,7 +113,7 @@ static bool open_address(struct opening *o, const char *bind, unsigned port,
         if (!o->quiet && error != EINVAL)
             tell_failure(address, port, error);
         if (!o->quiet && error == EADDRINUSE)
-            tell_owner(port, o->why);
+            complete_sentence(kind, port, o->why);
         return (optional && error == EADDRNOTAVAIL) || is_no_such_family(error);
     }
     mark(fd);

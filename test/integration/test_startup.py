@@ -59,6 +59,7 @@ def test_who_has_the_port_is_said(server):
     status, output = run_to_end("--port", server.port, "--bind", "127.0.0.1")
     assert status == 1
     assert f"port {server.port} is in use by another program" in output
+    assert "choose another with --port " in output
     assert f"(it is {os.path.basename(BINARY)[:15]}, process {server.pid})" in output
 
 

@@ -319,6 +319,14 @@ def test_the_port_is_opened_and_closed_while_the_server_runs(fresh_server, autho
             socket.create_connection(("127.0.0.1", port)).close()
 
 
+def test_a_port_that_is_taken_is_said_by_its_option(server, authority):
+    status, output = harness.run_to_end("--port", 0, "--tls-port", server.port, "--bind",
+                                        "127.0.0.1", *authority.options(clients="no"))
+    assert status == 1
+    assert (f"port {server.port} is in use by another program: stop it or choose another with "
+            "--tls-port") in output
+
+
 def test_what_is_wrong_at_the_start_is_named(authority):
     def told(*args):
         status, output = harness.run_to_end("--port", 0, "--tls-port", harness.free_port(), *args)

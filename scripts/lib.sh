@@ -33,7 +33,8 @@ install_packages() {
     if [ "$(id -u)" -ne 0 ]; then
         sudo=sudo
         command -v sudo >/dev/null ||
-            die "missing: ${missing//$'\n'/ }. Install them as root with: apt-get install" $missing
+            die "missing: ${missing//$'\n'/ }. Install them as root with:" \
+                "apt-get update && apt-get install" $missing
     fi
     echo "installing ${missing//$'\n'/ }" >&2
     local policy=/usr/sbin/policy-rc.d made_policy=

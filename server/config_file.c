@@ -358,7 +358,8 @@ static bool slurp(const struct reader *from, int fd, const char *path, struct bu
                         path, FILE_SIZE_MAX);
     } while (n > 0 || (n < 0 && errno == EINTR));
     if (n < 0)
-        return fail(from, "cannot read '%.*s': %s", SHOWN_MAX, path, strerror(errno));
+        return fail(from, "cannot read '%.*s': %s%s", SHOWN_MAX, path, strerror(errno),
+                    errno == EISDIR ? ": name a file in it" : "");
     return true;
 }
 

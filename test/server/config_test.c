@@ -648,7 +648,7 @@ Test(config, mistakes_on_the_command_line_name_it)
     EXPECT_LOAD_REFUSED("command line: --dir '/not/there': No such file or directory: create it, "
                         "or name another directory",
                         "--dir", "/not/there");
-    EXPECT_LOAD_REFUSED("command line: cannot read '/': Is a directory", "/");
+    EXPECT_LOAD_REFUSED("command line: cannot read '/': Is a directory: name a file in it", "/");
 }
 
 Test(config, mistakes_in_a_file_name_it_and_the_line)

@@ -222,21 +222,34 @@ _SIMPLE = {
 _ports = {}  # by number: what holds it against the tests that run beside this process
 
 
-def free_port():
-    """One that stays free until a server takes it, and while that restarts: outside of the range
-    from which the system gives clients theirs, and held by the name of a socket."""
+def _hold(port):
+    """Whether it is free, and is now held by the name of a socket."""
+    held = socket.socket(socket.AF_UNIX)
+    try:
+        held.bind(f"\0lasca-test-port-{port}")
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", port))
+    except OSError:
+        held.close()
+        return False
+    _ports[port] = held
+    return True
+
+
+def free_ports(count):
+    """The first of so many in a row. They stay free until a server takes them, and while that
+    restarts: outside of the range from which the system gives clients theirs, and held."""
     while True:
-        port = random.randrange(12000, 32000)
-        held = socket.socket(socket.AF_UNIX)
-        try:
-            held.bind(f"\0lasca-test-port-{port}")
-            with socket.socket() as s:
-                s.bind(("127.0.0.1", port))
-        except OSError:
-            held.close()
-            continue
-        _ports[port] = held
-        return port
+        first = random.randrange(12000, 32000 - count)
+        row = range(first, first + count)
+        if all(map(_hold, row)):
+            return first
+        for port in row:
+            release_port(port)
+
+
+def free_port():
+    return free_ports(1)
 
 
 def release_port(port):

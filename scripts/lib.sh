@@ -5,6 +5,8 @@ build_packages="gcc libc6-dev meson ninja-build pkg-config liburing-dev libmimal
     libhiredis-dev libmicrohttpd-dev"
 test_packages="libcriterion-dev redis-server redis-tools python3 python3-pytest
     python3-pytest-xdist python3-redis openssl"
+# For the clients that every run of the tests tries (fast=yes in test/clients/*/meta).
+test_packages+=" libevent-dev lua5.1 lua-redis python3-hiredis python3-rq"
 package_packages="build-essential debhelper fakeroot lintian"
 fuzz_packages="clang libclang-rt-14-dev"
 
@@ -71,4 +73,32 @@ build_in() {
         echo "building in $directory: this takes a minute or two" >&2
     fi
     output=$(ninja -C "$directory" 2>&1) || die "$output"
+}
+
+# install_node_modules [WORKSPACE...]: what the clients for node in test/clients need, as their lock
+# file pins it; all of it, and a newer node where the system's is older than some of them take,
+# without arguments. Quick where it is there already.
+install_node_modules() {
+    local workspace
+    local -a narrow=()
+    command -v npm >/dev/null || install_packages nodejs npm
+    for workspace in "$@"; do narrow+=(--workspace "$workspace"); done
+    npm_install test/clients "${narrow[@]}"
+    if [ $# -eq 0 ] && ! node -e 'process.exit(parseInt(process.versions.node) < 20)'; then
+        npm_install test/clients/node
+    fi
+}
+
+# npm_install DIRECTORY OPTION...: unless that, or all of it, is installed.
+npm_install() {
+    local directory=$1 wanted had output
+    shift
+    wanted=$(sha256sum <"$directory/package-lock.json")
+    had=$(cat "$directory/node_modules/.had" 2>/dev/null)
+    if [ "$had" = "$wanted" ] || [ "$had" = "$wanted$*" ]; then return 0; fi
+    echo "installing $directory/node_modules" >&2
+    output=$(cd "$directory" && npm ci --ignore-scripts --no-audit --no-fund \
+        --prefer-offline --loglevel=error "$@" 2>&1) ||
+        die "npm: $output"
+    echo "$wanted$*" >"$directory/node_modules/.had"
 }

@@ -3,13 +3,15 @@
 
     run.py [--server BINARY] [--shards N,N] [--fast] [FILTER...]
     run.py --packages [--fast] [FILTER...]     the Debian packages that they need
+    run.py --workspaces [--fast] [FILTER...]   those that need packages of npm
     run.py --page RESULTS                      docs/clients.md, from the results of runs
 
 Each scenario gets a server of its own, which must end well, too. Two run at a time. Prints a line
-for each, `ok` or `FAILED` with its log, and ends with `N passed, N failed`.
+for each, `ok` or `FAILED` with its log.
 """
 
 import argparse
+import glob
 import json
 import os
 import shutil
@@ -26,6 +28,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "integration"))
 
 import harness  # noqa: E402
 
+# A newer node than the system's, where that was installed.
+NODE = glob.glob(os.path.join(HERE, "node", "node_modules", "node-linux-*", "bin"))
 SCENARIO_SECONDS = 90
 LOG_BYTES_SHOWN = 12000
 PORTS = 24  # for servers that scenarios start themselves
@@ -44,6 +48,9 @@ class Scenario:
 
     def words(self, key):
         return self.meta.get(key, "").split()
+
+    def is_workspace(self):
+        return os.path.exists(os.path.join(self.folder, "package.json"))
 
     def versions(self):
         return ", ".join(f"{c} {version(self.folder, c)}" for c in self.words("clients"))
@@ -86,8 +93,9 @@ class Target:
 
     def environment(self, server, work, first_port):
         port = str(server.port)
+        path = ":".join([*NODE, os.environ["PATH"]])
         return {
-            **harness.environment(), "WORK": work, "TMPDIR": work, "HOME": work,
+            **harness.environment(), "PATH": path, "WORK": work, "TMPDIR": work, "HOME": work,
             "REDIS_HOST": "127.0.0.1", "REDIS_PORT": port,
             "REDIS_URL": f"redis://127.0.0.1:{port}", "REDIS_SERVER": self.binary,
             "REDIS_SERVER_ARGS": " ".join(self.args), "PORT_BASE": str(first_port),
@@ -139,11 +147,11 @@ def run(scenario, target):
     return not complaint, time.monotonic() - began, complaint
 
 
-def run_all(chosen, targets, jobs, results):
+def run_all(chosen, targets, options):
     """Runs each scenario against each target; prints what becomes of them as they end."""
     failed = 0
     pairs = [(scenario, target) for target in targets for scenario in chosen]
-    with ThreadPoolExecutor(jobs) as pool:
+    with ThreadPoolExecutor(options.jobs) as pool:
         outcomes = pool.map(lambda pair: run(*pair), pairs)
         for (scenario, target), (good, seconds, complaint) in zip(pairs, outcomes):
             title = f"{scenario.name} on {target.title}"
@@ -151,10 +159,9 @@ def run_all(chosen, targets, jobs, results):
             if not good:
                 print("    | " + complaint.strip().replace("\n", "\n    | "), flush=True)
                 failed += 1
-            if results:
-                results.write(f"{scenario.name}\t{target.title}\t{'ok' if good else 'FAILED'}"
-                              f"\t{seconds:.1f}\t{scenario.versions()}\n")
-    print(f"{len(pairs) - failed} passed, {failed} failed")
+            if options.results:
+                options.results.write(f"{scenario.name}\t{target.title}\t{'ok' if good else 'FAILED'}"
+                                      f"\t{seconds:.1f}\t{scenario.versions()}\n")
     return failed
 
 
@@ -193,7 +200,9 @@ def main():
     parser.add_argument("--fast", action="store_true", help="only those that CI runs")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--results", type=argparse.FileType("a", encoding="utf-8"))
+    parser.add_argument("--names", action="store_true")
     parser.add_argument("--packages", action="store_true")
+    parser.add_argument("--workspaces", action="store_true")
     parser.add_argument("--page")
     parser.add_argument("filter", nargs="*")
     options = parser.parse_args()
@@ -204,11 +213,14 @@ def main():
     if options.packages:
         print(" ".join(sorted({word for s in chosen for word in s.words("packages")})))
         return 0
+    if options.names or options.workspaces:
+        print(" ".join(s.name for s in chosen if options.names or s.is_workspace()))
+        return 0
     targets = [Target(os.path.abspath(options.server), int(n))
                for n in options.shards.split(",") if n]
     if options.reference:
         targets.append(Target("/usr/bin/redis-server", 0))
-    return 1 if run_all(chosen, targets, options.jobs, options.results) else 0
+    return 1 if run_all(chosen, targets, options) else 0
 
 
 if __name__ == "__main__":

@@ -19,11 +19,11 @@ main(async () => {
     // A lock is held, and let go, as soon as two of three say so: the third may be a moment behind.
     const onAll = (command, test) =>
         waitFor(async () => (await Promise.all(cl.map(command))).every(test), 2000);
-    let l = await a.acquire(['res:1', 'res:2'], 2000);
+    let l = await a.acquire(['res:1', 'res:2'], 9000);
     await onAll((c) => c.pttl('res:1'), (ms) => ms > 1000);
     await assert.rejects(a.acquire(['res:2'], 500));
-    l = await l.extend(3000);
-    await onAll((c) => c.pttl('res:1'), (ms) => ms > 2000);
+    l = await l.extend(20000);
+    await onAll((c) => c.pttl('res:1'), (ms) => ms > 9000);
     await l.release();
     await onAll((c) => c.exists('res:1', 'res:2'), (count) => count === 0);
     let inside = 0,
@@ -31,7 +31,7 @@ main(async () => {
         total = 0;
     await Promise.all(
         Array.from({ length: 5 }, () =>
-            b.using(['crit'], 1500, { automaticExtensionThreshold: 500 }, async () => {
+            b.using(['crit'], 9000, { automaticExtensionThreshold: 500 }, async () => {
                 max = Math.max(max, ++inside);
                 await sleep(30);
                 total++;
@@ -42,29 +42,29 @@ main(async () => {
     eq([max, total], [1, 5]);
     l = await a.acquire(['short'], 200);
     await sleep(260);
-    const l2 = await a.acquire(['short'], 500);
+    const l2 = await a.acquire(['short'], 9000);
     await assert.rejects(l.extend(500));
     await l2.release();
-    await b.using(['auto'], 500, { automaticExtensionThreshold: 300 }, async (signal) => {
-        await sleep(900);
+    await b.using(['auto'], 1600, { automaticExtensionThreshold: 1200 }, async (signal) => {
+        await sleep(2000);
         assert(!signal.aborted, 'lost the auto-extended lock');
     });
     // redlock 4 API
     const r4 = new R4(cl, { retryCount: 0 });
     r4.on('clientError', () => {});
-    const x = await r4.lock('old', 1000);
+    const x = await r4.lock('old', 9000);
     await assert.rejects(r4.lock('old', 100));
-    await x.extend(2000);
+    await x.extend(9000);
     await x.unlock();
-    await (await r4.lock('old', 100)).unlock();
+    await (await r4.lock('old', 9000)).unlock();
     // redis-semaphore
     const { Mutex, Semaphore, MultiSemaphore, RedlockMutex } = require('redis-semaphore'),
         m = new Redis(PORT, HOST);
-    const m1 = new Mutex(m, 'mx', { lockTimeout: 1000, refreshInterval: 200 }),
+    const m1 = new Mutex(m, 'mx', { lockTimeout: 1500, refreshInterval: 300 }),
         m2 = new Mutex(m, 'mx', { acquireTimeout: 150 });
     await m1.acquire();
     await assert.rejects(m2.acquire());
-    await sleep(1200);
+    await sleep(2000);
     assert(m1.isAcquired);
     await m1.release();
     await m2.acquire();
@@ -87,14 +87,14 @@ main(async () => {
     await ms.acquire();
     await assert.rejects(ms2.acquire());
     await ms.release();
-    const rm = new RedlockMutex(cl, 'rl', { lockTimeout: 1000 });
+    const rm = new RedlockMutex(cl, 'rl', { lockTimeout: 9000 });
     await rm.acquire();
     await assert.rejects(new RedlockMutex(cl, 'rl', { acquireTimeout: 100 }).acquire());
     await rm.release();
     // one of three servers down: the quorum still locks; two down: no lock
     console.log('KILL1');
     await waitFor(() => cl[2].status !== 'ready', 5000, 'server 3 down');
-    l = await b.acquire(['q'], 1000);
+    l = await b.acquire(['q'], 9000);
     await l.release();
     console.log('KILL2');
     await waitFor(() => cl[1].status !== 'ready', 5000, 'server 2 down');

@@ -126,24 +126,33 @@ def run_program(scenario, target, server, log):
             harness.release_port(port)
 
 
+def complaint_of(scenario, target, log):
+    """What there is to complain of after a run: of the program, then of the server's end."""
+    server = target.start()
+    try:
+        status = run_program(scenario, target, server, log)
+        text = {0: "", None: f"not done after {SCENARIO_SECONDS} s\n"}.get(
+            status, f"exit status {status}\n")
+        try:
+            server.stop()
+        except AssertionError as problem:
+            text += f"{problem}\n"
+        return text
+    finally:
+        server.destroy()
+
+
 def run(scenario, target):
     """Runs one scenario: (whether all was well, seconds, what there is to say)."""
     began = time.monotonic()
     with tempfile.TemporaryFile() as log:
-        server = target.start()
         try:
-            status = run_program(scenario, target, server, log)
-            complaint = {0: "", None: f"not done after {SCENARIO_SECONDS} s\n"}.get(
-                status, f"exit status {status}\n")
-            try:
-                server.stop()
-            except AssertionError as problem:
-                complaint += f"{problem}\n"
-            if complaint:
-                log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_BYTES_SHOWN))
-                complaint += log.read().decode(errors="replace")
-        finally:
-            server.destroy()
+            complaint = complaint_of(scenario, target, log)
+        except (AssertionError, OSError) as problem:
+            complaint = f"{problem}\n"
+        if complaint:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_BYTES_SHOWN))
+            complaint += log.read().decode(errors="replace")
     return not complaint, time.monotonic() - began, complaint
 
 

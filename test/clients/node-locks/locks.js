@@ -67,8 +67,9 @@ main(async () => {
     await sleep(2000);
     assert(m1.isAcquired);
     await m1.release();
-    await m2.acquire();
-    await m2.release();
+    const m3 = new Mutex(m, 'mx');
+    await m3.acquire();
+    await m3.release();
     let act = 0,
         top = 0;
     await Promise.all(

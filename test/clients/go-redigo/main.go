@@ -199,6 +199,9 @@ func goredis5(addr string) {
 	eq(must(s.Run(c, []string{"k"}, "a").Result()), []interface{}{"k", "a"})
 	ps, e := c.Subscribe("ch")
 	ok(e == nil)
+	for c.PubSubNumSub("ch").Val()["ch"] == 0 { // Subscribe does not wait for the reply
+		time.Sleep(10 * time.Millisecond)
+	}
 	must(c.Publish("ch", "msg").Result())
 	m, e := ps.ReceiveMessage()
 	ok(e == nil && m.Payload == "msg", e)

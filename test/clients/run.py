@@ -169,8 +169,9 @@ def run_all(chosen, targets, options):
                 print("    | " + complaint.strip().replace("\n", "\n    | "), flush=True)
                 failed += 1
             if options.results:
-                options.results.write(f"{scenario.name}\t{target.title}\t{'ok' if good else 'FAILED'}"
-                                      f"\t{seconds:.1f}\t{scenario.versions()}\n")
+                told = (scenario.name, target.title, "ok" if good else "FAILED", f"{seconds:.1f}",
+                        scenario.versions())
+                options.results.write("\t".join(told) + "\n")
     return failed
 
 

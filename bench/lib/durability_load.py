@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 
-from load import CONNECTIONS, Memtier, _run
+from load import CONNECTIONS, Memtier, run_tool
 from processes import Failed, Server
 from rows import say
 
@@ -136,7 +136,7 @@ def _memtier(server, keys, seconds, ratio):
         out = os.path.join(directory, "out.json")
         command = [a for a in memtier._command(server.port, keys - 1, 1, seconds)
                    if not a.startswith(("--key-prefix", "--ratio"))]
-        _run(command + [f"--key-prefix={KEY_PREFIX}", f"--ratio={ratio}", "--json-out-file", out])
+        run_tool(command + [f"--key-prefix={KEY_PREFIX}", f"--ratio={ratio}", "--json-out-file", out])
         with open(out, encoding="utf-8") as f:
             return json.load(f)["ALL STATS"]["Totals"]
 
@@ -171,7 +171,7 @@ def _set_cpu(options, name, shards, policy, pipeline):
         with _start(options, name, directory, shards, "--appendonly", "yes",
                     "--appendfsync", policy) as server:
             def run(n):
-                _run(["redis-benchmark", "-p", str(server.port), "-t", "set", "-c",
+                run_tool(["redis-benchmark", "-p", str(server.port), "-t", "set", "-c",
                       str(CONNECTIONS), "-d", str(VALUE_SIZE), "-r", "1000000", "-P",
                       str(pipeline), "-n", str(n), "-q"])
             run(count // 10)

@@ -9,19 +9,38 @@ import os
 import re
 import resource
 import shutil
-import socket
+import signal
 import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
 
-from processes import Failed
+from processes import Failed, cpu_seconds, end_with_parent
 
 FILL_BATCH = 500
 CONNECTIONS = 50
+LOAD_KEYS = 1_000_000
 VALUE_SIZE = 32
 MEMTIER_PREFIX = "bench:key:"  # with the six digits of nine keys in ten: 16 bytes
+# memtier_benchmark lets a connection that is held to a rate send so often a second.
+MEMTIER_TURNS = 50
 CALIBRATION_REQUESTS = 50_000
+CONNECT_SECONDS = 60
+OPEN_END_SECONDS = 600
+FULL_WINDOW_SECONDS = 1  # before a window opens, once all are connected
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a load asks for, and how."""
+
+    keys: int = LOAD_KEYS
+    pipeline: int = 1
+    connections: int = CONNECTIONS
+    value_size: int = VALUE_SIZE
+    ratio: str = "1:1"  # of SET to GET
+    key_prefix: str = MEMTIER_PREFIX
+    per_second: int = None  # of all connections together; as fast as it goes
 
 
 @dataclass
@@ -39,37 +58,25 @@ class Result:
 def fill(server, count, key, value_size=VALUE_SIZE):
     """Sets key(0) to key(count - 1) through one pipelined connection, and checks the count."""
     value = b"v" * value_size
-    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as s:
-        for start in range(0, count, FILL_BATCH):
-            batch = range(start, min(start + FILL_BATCH, count))
-            s.sendall(b"".join(_set_request(key(i), value) for i in batch))
-            _read_ok(s, len(batch))
-    held = server.call("DBSIZE")
-    if held != b":%d" % count:
-        raise Failed(f"{server.name} holds {held.decode()} keys after {count} were set")
+    batch_size = max(1, min(FILL_BATCH, (1 << 20) // value_size))
+    with server.raw() as r:
+        for start in range(0, count, batch_size):
+            batch = range(start, min(start + batch_size, count))
+            r.send(b"".join(server.set_request(key(i), value) for i in batch))
+            expected = server.set_reply * len(batch)
+            got = r.read_bytes(len(expected))
+            if got != expected:
+                raise Failed(f"{server.name}: unexpected reply to SET: {got[:80]!r}")
+    held = server.key_count()
+    if held != count:
+        raise Failed(f"{server.name} holds {held} keys after {count} were set")
 
 
-def _set_request(key, value):
-    return b"*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n" % (len(key), key, len(value), value)
-
-
-def _read_ok(s, count):
-    expected = b"+OK\r\n" * count
-    got = bytearray()
-    while len(got) < len(expected):
-        part = s.recv(1 << 16)
-        if not part:
-            raise Failed("the connection closed while keys were set")
-        got += part
-    if got != expected:
-        raise Failed(f"unexpected reply to SET: {bytes(got[:80])!r}")
-
-
-def _run(command):
+def run_tool(command):
     """Runs a tool to its end: (its output, CPU seconds)."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, check=False)
+                          stderr=subprocess.STDOUT, check=False, preexec_fn=end_with_parent)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     text = done.stdout.decode(errors="replace")
     if done.returncode != 0:
@@ -80,62 +87,100 @@ def _run(command):
 class Memtier:
     """SET and GET one to one, mixed on each connection."""
 
+    any_shape = True  # rates, memcached's protocol, loads whose window is chosen
+
     def __init__(self, binary):
         self.binary = binary
-        self.name = "memtier_benchmark " + _version(binary, r"v=(\S+)")
+        found = re.search(r"v=(\S+) (sha=\S+)", run_tool([binary, "--version"])[0])
+        self.name = "memtier_benchmark " + (" ".join(found.groups()) if found else "")
 
     @staticmethod
     def key(index):
         return b"%s%d" % (MEMTIER_PREFIX.encode(), index + 1)
 
-    def run(self, port, keys, pipeline, seconds):
+    def run(self, server, shape, seconds):
         with tempfile.TemporaryDirectory(prefix="lasca-bench-") as directory:
             out = os.path.join(directory, "out.json")
-            _, cpu = _run(self._command(port, keys, pipeline, seconds) + ["--json-out-file", out])
+            _, cpu = run_tool(self._command(server, shape, seconds, out))
+            return self._result(out, cpu)
+
+    def begin(self, server, shape, out):
+        """Starts a load that has no end but end()."""
+        return subprocess.Popen(self._command(server, shape, OPEN_END_SECONDS, out),
+                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL, preexec_fn=end_with_parent)
+
+    def end(self, process, out):
+        process.send_signal(signal.SIGINT)  # at which it writes down what it has seen
+        process.wait()
+        return self._result(out, 0)
+
+    @staticmethod
+    def _result(out, cpu):
+        try:
             with open(out, encoding="utf-8") as f:
                 totals = json.load(f)["ALL STATS"]["Totals"]
+        except (OSError, ValueError):
+            raise Failed("memtier_benchmark has not come to an end") from None
         if totals["Connection Errors"] or totals["Misses/sec"]:
             raise Failed("memtier_benchmark met connection errors, or keys that were not there")
         percentiles = totals["Percentile Latencies"]
         return Result(totals["Count"], totals["Ops/sec"], percentiles["p50.00"],
                       percentiles["p99.00"], percentiles["p99.90"], cpu)
 
-    def _command(self, port, keys, pipeline, seconds):
+    def _command(self, server, shape, seconds, out):
         # Without a seed each, all connections would ask for the same keys in the same order, and
         # 49 of 50 requests would find their key in the CPU's cache.
-        return [self.binary, "--server=127.0.0.1", f"--port={port}", "--threads=1",
-                f"--clients={CONNECTIONS}", "--ratio=1:1", "--key-pattern=R:R",
-                "--key-minimum=1", f"--key-maximum={keys}", f"--key-prefix={MEMTIER_PREFIX}",
-                f"--data-size={VALUE_SIZE}", f"--pipeline={pipeline}",
-                f"--test-time={seconds}", "--distinct-client-seed", "--hide-histogram"]
+        command = [self.binary, "--server=127.0.0.1", f"--port={server.port}",
+                   f"--protocol={server.protocol}", "--threads=1",
+                   f"--clients={shape.connections}", f"--ratio={shape.ratio}",
+                   "--key-pattern=R:R", "--key-minimum=1", f"--key-maximum={shape.keys}",
+                   f"--key-prefix={shape.key_prefix}", f"--data-size={shape.value_size}",
+                   f"--pipeline={shape.pipeline}", f"--test-time={seconds}",
+                   "--distinct-client-seed", "--hide-histogram", f"--json-out-file={out}"]
+        return command + (self._rate(shape) if shape.per_second else [])
+
+    @staticmethod
+    def _rate(shape):
+        """A connection that is held to a rate sends its share at each of its turns. They begin one
+        after the other, so that the turns of all do not come at once."""
+        turn_rate = shape.connections * MEMTIER_TURNS
+        rate = max(1, round(shape.per_second / turn_rate)) * MEMTIER_TURNS
+        apart_us = 1_000_000 // turn_rate
+        return [f"--rate-limiting={rate}", f"--thread-conn-start-min-jitter-micros={apart_us}",
+                f"--thread-conn-start-max-jitter-micros={apart_us + 1}"]
 
 
 class RedisBenchmark:
     """SET, then as many GET. The tool counts requests, not seconds, so that a short run first finds
     how many fill the time. A latency is the mean of those of SET and GET."""
 
+    any_shape = False
+
     def __init__(self, binary):
         self.binary = binary
-        self.name = "redis-benchmark " + _version(binary, r"redis-benchmark (\S+)")
+        found = re.search(r"redis-benchmark (\S+)", run_tool([binary, "--version"])[0])
+        self.name = "redis-benchmark " + (found.group(1) if found else "")
 
     @staticmethod
     def key(index):
         return b"key:%012d" % index
 
-    def run(self, port, keys, pipeline, seconds):
-        trial, _ = self._measure(port, keys, pipeline, CALIBRATION_REQUESTS)
+    def run(self, server, shape, seconds):
+        trial, _ = self._measure(server, shape, CALIBRATION_REQUESTS)
         count = max(CALIBRATION_REQUESTS, int(trial.per_second * seconds / 2))
-        result, text = self._measure(port, keys, pipeline, count)
+        result, text = self._measure(server, shape, count)
         if "Error" in text:
             raise Failed("redis-benchmark met errors:\n" + text.strip()[-500:])
         result.requests += trial.requests
         result.tool_cpu += trial.tool_cpu
         return result
 
-    def _measure(self, port, keys, pipeline, count):
-        text, cpu = _run([self.binary, "-h", "127.0.0.1", "-p", str(port), "-t", "set,get",
-                          "-c", str(CONNECTIONS), "-d", str(VALUE_SIZE), "-r", str(keys),
-                          "-P", str(pipeline), "-n", str(count)])
+    def _measure(self, server, shape, count):
+        text, cpu = run_tool([self.binary, "-h", "127.0.0.1", "-p", str(server.port),
+                              "-t", "set,get", "-c", str(shape.connections),
+                              "-d", str(shape.value_size), "-r", str(shape.keys),
+                              "-P", str(shape.pipeline), "-n", str(count)])
         rates = [float(rate) for rate in
                  re.findall(r"throughput summary: ([\d.]+) requests per second", text)]
         parts = re.split(r"====== (?:SET|GET) ======", text)[1:]
@@ -159,12 +204,6 @@ def _percentile(text, wanted):
     raise Failed("redis-benchmark's latencies are not understood")
 
 
-def _version(binary, pattern):
-    text, _ = _run([binary, "--version"])
-    found = re.search(pattern, text)
-    return found.group(1) if found else ""
-
-
 def find_tool():
     """The load tool: memtier_benchmark if the PATH has it."""
     for name, tool in (("memtier_benchmark", Memtier), ("redis-benchmark", RedisBenchmark)):
@@ -174,22 +213,75 @@ def find_tool():
     raise Failed("neither memtier_benchmark nor redis-benchmark is on the PATH")
 
 
-def measure(server, tool, keys, pipeline, seconds):
-    """One run of the load against a server: a dictionary of figures."""
-    user, system = server.cpu_seconds()
-    start = time.monotonic()
-    result = tool.run(server.port, keys, pipeline, seconds)
-    wall = time.monotonic() - start
-    user_end, system_end = server.cpu_seconds()
-    user, system = user_end - user, system_end - system
+def _figures(result, user, system, wall, requests, tool_cpu):
     return {
-        "cpu_us": (user + system) * 1e6 / result.requests,
-        "user_us": user * 1e6 / result.requests,
-        "system_us": system * 1e6 / result.requests,
+        "cpu_us": (user + system) * 1e6 / requests,
+        "user_us": user * 1e6 / requests,
+        "system_us": system * 1e6 / requests,
         "per_second": result.per_second,
         "p50_ms": result.p50_ms,
         "p99_ms": result.p99_ms,
         "p999_ms": result.p999_ms,
         "server_cpus": (user + system) / wall,
-        "tool_cpus": result.tool_cpu / wall,
+        "tool_cpus": tool_cpu / wall,
     }
+
+
+def measure(server, tool, shape, seconds):
+    """One run of the load against a server: a dictionary of figures."""
+    user, system = server.cpu_seconds()
+    start = time.monotonic()
+    result = tool.run(server, shape, seconds)
+    wall = time.monotonic() - start
+    user_end, system_end = server.cpu_seconds()
+    return _figures(result, user_end - user, system_end - system, wall, result.requests,
+                    result.tool_cpu)
+
+
+def measure_connected(server, tool, shape, seconds):
+    """The same, but CPU time and throughput are those of a window that opens when all are
+    connected: to connect so many costs as much as some requests of each. The window's requests are
+    counted by the server, whose count is held against the tool's. Latency is that of the whole run,
+    the first requests of those that are there already while the others connect included."""
+    with server.raw() as control, tempfile.TemporaryDirectory(prefix="lasca-bench-") as directory:
+        out = os.path.join(directory, "out.json")
+        first, _ = server.requests_and_clients(control)
+        process = tool.begin(server, shape, out)
+        try:
+            _await_clients(server, control, process, shape.connections)
+            time.sleep(FULL_WINDOW_SECONDS)
+            begin = _sample(server, control, process)
+            time.sleep(seconds)
+            end = _sample(server, control, process)
+            result = tool.end(process, out)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        last, _ = server.requests_and_clients(control)
+    _hold_counts_together(server, shape, last - first, result.requests)
+    wall, requests, user, system, tool_cpu = (b - a for a, b in zip(begin, end))
+    result.per_second = requests / wall
+    return _figures(result, user, system, wall, requests, tool_cpu)
+
+
+def _await_clients(server, control, process, count):
+    end = time.monotonic() + CONNECT_SECONDS
+    while server.requests_and_clients(control)[1] <= count:
+        if process.poll() is not None or time.monotonic() > end:
+            raise Failed(f"{count} connections to {server.name} were not made")
+        time.sleep(0.05)
+
+
+def _sample(server, control, process):
+    """(time, requests, user, system, CPU seconds of the tool)"""
+    requests, _ = server.requests_and_clients(control)
+    return time.monotonic(), requests, *server.cpu_seconds(), sum(cpu_seconds(process.pid))
+
+
+def _hold_counts_together(server, shape, counted, seen):
+    """The server's count of requests has those of this program in it, and such as were sent when
+    the tool had its end."""
+    slack = shape.connections * shape.pipeline + 2000 + seen // 100
+    if not seen - slack <= counted <= seen + slack:
+        raise Failed(f"{server.name} counted {counted} requests where the load tool made {seen}")

@@ -1,21 +1,30 @@
-"""What is measured: the load rows (one shard, more shards), memory and idleness.
+"""The rows of GET and SET (pipelines, value sizes, connections, latency), memory and idleness.
 
-Each function runs its servers and returns plain figures; report.py makes tables of them.
+Each function runs its servers and returns plain figures; tables.py and plots.py make something to
+look at of them. Figures are {what varies: {server: [a dictionary of each round]}}, with strings
+for keys, as they are after a way through JSON.
 """
 
+import shutil
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import load
-from processes import start_lasca, start_redis
+from load import Shape
+from processes import allow_open_files, start_dragonfly, start_lasca, start_memcached, start_redis
 
 PIPELINES = (1, 10, 50)
-LOAD_KEYS = 1_000_000
+CONNECTIONS = (50, 1000, 10_000)
+SIZES = (Shape(), Shape(keys=100_000, value_size=1024), Shape(keys=20_000, value_size=16_384))
+SIZE_PIPELINES = (1, 10)
 WARM_SECONDS = 1
+SPARE_FILES = 200
 
 MEMORY_KEYS = 2_000_000
 MEMORY_KEY_SIZE = 16
+MEMCACHED_MEGABYTES = 2048
 
 IDLE_SHARDS = 8
 
@@ -26,8 +35,8 @@ def say(text):
 
 
 def shard_counts(cpus):
-    """2, 4, 8 .. up to the CPUs, and the CPUs; two in any case."""
-    counts = {2, max(2, cpus)}
+    """1, 2, 4, 8 .. up to the CPUs, and the CPUs; one and two in any case."""
+    counts = {1, 2, max(2, cpus)}
     count = 4
     while count <= cpus:
         counts.add(count)
@@ -35,27 +44,119 @@ def shard_counts(cpus):
     return sorted(counts)
 
 
-def run_loads(options, tool, with_redis, shards):
-    """All servers run at once and idle while another is measured. A round measures every server at
-    one depth, one right after the other, before it goes deeper: so the machine's moods meet all
-    of them. Returns {pipeline: {server: [figures of each round]}}."""
+def _others(options, with_memcached):
+    """Servers of other makers that the PATH has."""
+    starts = {
+        "valkey-server": lambda path: start_redis(path, name="valkey"),
+        "dragonfly": lambda path: start_dragonfly(path, options.cpus),
+        "memcached": lambda path: start_memcached(path, options.cpus, MEMCACHED_MEGABYTES),
+    }
+    for name, start in starts.items():
+        path = shutil.which(name)
+        if path and (name != "memcached" or with_memcached):
+            yield lambda start=start, path=path: start(path)
+
+
+def starters(options, tool):
+    """What starts each server that GET and SET are measured on."""
+    yield lambda: start_redis(options.redis)
+    for count in options.shards:
+        yield lambda count=count: start_lasca(options.server, count, options.backend)
+    if options.others:
+        yield from _others(options, tool.any_shape)
+
+
+@contextmanager
+def filled_servers(options, tool, shape):
+    """All servers run at once and idle while another is measured."""
     with ExitStack() as stack:
-        servers = [stack.enter_context(start_redis(options.redis))] if with_redis else []
-        for count in shards:
-            server = start_lasca(options.server, count, options.backend)
-            servers.append(stack.enter_context(server))
+        servers = [stack.enter_context(start()) for start in starters(options, tool)]
         for server in servers:
-            say(f"{server.name}: setting {LOAD_KEYS:,} keys")
-            load.fill(server, LOAD_KEYS, tool.key)
-            tool.run(server.port, LOAD_KEYS, PIPELINES[-1], WARM_SECONDS)
-        samples = {depth: {server.name: [] for server in servers} for depth in PIPELINES}
-        for number in range(options.rounds):
-            for depth in PIPELINES:
-                for server in servers:
-                    figures = load.measure(server, tool, LOAD_KEYS, depth, options.seconds)
-                    samples[depth][server.name].append(figures)
-                    say(f"round {number + 1}/{options.rounds}, pipeline {depth}, {server.name}: "
-                        f"{figures['cpu_us']:.3f} us CPU, {figures['per_second']:,.0f}/s")
+            say(f"{server.name}: setting {shape.keys:,} keys of {shape.value_size:,} bytes")
+            load.fill(server, shape.keys, tool.key, shape.value_size)
+            tool.run(server, replace(shape, pipeline=PIPELINES[-1]), WARM_SECONDS)
+        yield servers
+
+
+def _rounds(options, servers, points, measure, name):
+    """A round measures every server at one point, one right after the other, before it goes on to
+    the next: so the machine's moods meet all of them."""
+    samples = {str(point): {server.name: [] for server in servers} for point in points}
+    for number in range(options.rounds):
+        for point in points:
+            for server in servers:
+                figures = measure(server, point)
+                samples[str(point)][server.name].append(figures)
+                say(f"round {number + 1}/{options.rounds}, {name} {point}, {server.name}: "
+                    f"{figures['cpu_us']:.3f} us CPU, {figures['per_second']:,.0f}/s, "
+                    f"p99.9 {figures['p999_ms']:.2f} ms")
+    return samples
+
+
+def _run_pipelines(options, tool, servers):
+    def measure(server, pipeline):
+        return load.measure(server, tool, Shape(pipeline=pipeline), options.seconds)
+    return _rounds(options, servers, PIPELINES, measure, "pipeline")
+
+
+def connection_counts():
+    """Those for which enough files may be open."""
+    most = allow_open_files() - SPARE_FILES
+    for count in CONNECTIONS:
+        if count > most:
+            say(f"{count:,} connections are left out: the hard limit of open files (ulimit -Hn) "
+                f"is {most + SPARE_FILES:,} and must be {count + SPARE_FILES:,}")
+    return [count for count in CONNECTIONS if count <= most]
+
+
+def _run_connections(options, tool, servers):
+    def measure(server, connections):
+        shape = Shape(connections=connections)
+        return load.measure_connected(server, tool, shape, options.seconds)
+    return _rounds(options, servers, connection_counts(), measure, "connections")
+
+
+def _run_latency(options, tool, servers):
+    """All servers get half of what saturates Redis, found anew in each round."""
+    redis, half = servers[0], {}
+
+    def measure(server, point):
+        if server is redis:
+            full = load.measure(redis, tool, Shape(), options.seconds)
+            half[point] = full["per_second"] / 2
+        shape = Shape(per_second=half[point])
+        figures = load.measure(server, tool, shape, options.seconds)
+        return {**figures, "asked_per_second": half[point]}
+
+    return _rounds(options, servers, ("half",), measure, "saturation:")
+
+
+def run_loads(options, tool):
+    """The rows that share servers with a million keys: {row: figures}."""
+    runs = {"pipelines": _run_pipelines, "connections": _run_connections, "latency": _run_latency}
+    wanted = [name for name in runs if name in options.rows]
+    figures = {}
+    if wanted:
+        with filled_servers(options, tool, Shape()) as servers:
+            for name in wanted:
+                if name != "pipelines" and not tool.any_shape:
+                    say(f"{name} is left out: it needs memtier_benchmark")
+                    continue
+                figures[name] = runs[name](options, tool, servers)
+    return figures
+
+
+def run_sizes(options, tool):
+    """{"SIZE PIPELINE": {server: [figures of each round]}}"""
+    samples = {}
+    for shape in SIZES:
+        with filled_servers(options, tool, shape) as servers:
+            def measure(server, point, shape=shape):
+                pipeline = int(point.split()[1])
+                return load.measure(server, tool, replace(shape, pipeline=pipeline),
+                                    options.seconds)
+            points = [f"{shape.value_size} {pipeline}" for pipeline in SIZE_PIPELINES]
+            samples.update(_rounds(options, servers, points, measure, "size and pipeline"))
     return samples
 
 

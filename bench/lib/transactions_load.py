@@ -15,7 +15,7 @@ import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from load import CONNECTIONS, _run
+from load import CONNECTIONS, run_tool
 from processes import Failed, start_lasca, start_redis
 from rows import say
 
@@ -169,7 +169,7 @@ class Replayed:
         if self.load.subscribers:
             heard = rounds * self.pipeline * MESSAGE_SIZE
             command += [str(self.load.subscribers), str(heard), self.subscribe]
-        _run(command)
+        run_tool(command)
         return rounds * self.pipeline
 
 
@@ -184,7 +184,7 @@ def _measure(replayed, share):
 def run_transactions(options):
     """{load: {pipeline: {server: [CPU us a request, a round]}}}"""
     share = 0.2 if options.quick else 1
-    samples = {load.name: {p: {} for p in PIPELINES} for load in LOADS}
+    samples = {load.name: {str(p): {} for p in PIPELINES} for load in LOADS}
     with ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="lasca-bench-"))
         tool = build_replay(directory)
@@ -197,7 +197,7 @@ def run_transactions(options):
                     for server in servers:
                         replayed = Replayed(tool, directory, server, load, pipeline)
                         cpu_us = _measure(replayed, share)
-                        samples[load.name][pipeline].setdefault(server.name, []).append(cpu_us)
+                        samples[load.name][str(pipeline)].setdefault(server.name, []).append(cpu_us)
                         say(f"round {number + 1}, {load.name}, pipeline {pipeline}, "
                             f"{server.name}: {cpu_us:.3f} us CPU")
     return samples

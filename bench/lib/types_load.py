@@ -11,7 +11,7 @@ import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from load import CONNECTIONS, _run
+from load import CONNECTIONS, run_tool
 from processes import Failed, start_lasca, start_redis
 from rows import say
 
@@ -78,7 +78,7 @@ def _fill(server):
 
 
 def _load(tool, server, step, pipeline, count):
-    text = _run([tool, "-h", "127.0.0.1", "-p", str(server.port), "-c", str(CONNECTIONS),
+    text = run_tool([tool, "-h", "127.0.0.1", "-p", str(server.port), "-c", str(CONNECTIONS),
                  "-r", str(step.numbers), "-P", str(pipeline), "-n", str(count)] +
                 step.command.split())[0]
     if not re.search(r"throughput summary", text) or "Error" in text:
@@ -99,7 +99,7 @@ def run_types(options):
     if not tool:
         raise Failed("redis-benchmark is not on the PATH")
     share = 0.05 if options.quick else 1
-    samples = {step.name: {p: {} for p in PIPELINES} for step in STEPS}
+    samples = {step.name: {str(p): {} for p in PIPELINES} for step in STEPS}
     with ExitStack() as stack:
         servers = [stack.enter_context(start_redis(options.redis)),
                    stack.enter_context(start_lasca(options.server, 1, options.backend))]
@@ -111,7 +111,7 @@ def run_types(options):
                 for pipeline in PIPELINES:
                     for server in servers:
                         cpu_us = _measure(tool, server, step, pipeline, share)
-                        samples[step.name][pipeline].setdefault(server.name, []).append(cpu_us)
+                        samples[step.name][str(pipeline)].setdefault(server.name, []).append(cpu_us)
                         say(f"round {number + 1}, {step.name}, pipeline {pipeline}, "
                             f"{server.name}: {cpu_us:.3f} us CPU")
     return samples

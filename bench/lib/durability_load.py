@@ -7,16 +7,14 @@ keys. Latency during a snapshot is measured under a load of fixed length, one sn
 other.
 """
 
-import json
 import os
 import re
-import subprocess
 import tempfile
 import threading
 import time
 
-from load import CONNECTIONS, Memtier, run_tool
-from processes import Failed, Server
+from load import CONNECTIONS, Shape, run_tool
+from processes import Failed, start_lasca, start_redis
 from rows import say
 
 KEYS = 5_000_000
@@ -24,6 +22,9 @@ QUICK_KEYS = 200_000
 VALUE_SIZE = 32
 SHARDS = 2
 SAMPLE_SECONDS = 0.03
+WRITE_SECONDS = 12  # the longest snapshot under writes and more
+QUICK_WRITE_SECONDS = 3
+ROUNDS_MAX = 2
 KEY_PREFIX = "key:"  # DEBUG POPULATE's
 PIPELINES = (1, 16)
 LOAD_RATIO_MAX = 0.50
@@ -43,32 +44,22 @@ MEASURES = (
 
 
 def _start(options, name, directory, shards, *args):
-    common = ["--dir", directory, "--save", "", "--enable-debug-command", "yes", *args]
+    common = ["--dir", directory, "--enable-debug-command", "yes", *args]
     if name == "redis":
-        return Server(name, [options.redis, *common])
-    return Server(name, [options.server, "--shards", str(shards), "--io-backend",
-                         options.backend, *common])
-
-
-def _field(server, section, name):
-    text = subprocess.run(["redis-cli", "-p", str(server.port), "INFO", section],
-                          capture_output=True, text=True, check=True).stdout
-    found = re.search(rf"^{name}:(\S+)", text, re.M)
-    if not found:
-        raise Failed(f"{server.name}: INFO {section} has no {name}")
-    return found.group(1)
+        return start_redis(options.redis, *common)
+    return start_lasca(options.server, shards, options.backend, *common)
 
 
 def _await_save(server):
-    while _field(server, "persistence", "rdb_bgsave_in_progress") != "0":
+    while server.info("persistence")["rdb_bgsave_in_progress"] != "0":
         time.sleep(SAMPLE_SECONDS)
-    if _field(server, "persistence", "rdb_last_bgsave_status") != "ok":
+    if server.info("persistence")["rdb_last_bgsave_status"] != "ok":
         raise Failed(f"{server.name}: BGSAVE failed")
 
 
 def _save_seconds(server):
     start = time.monotonic()
-    if not server.call("BGSAVE").startswith(b"+Background saving started"):
+    if not server.call("BGSAVE").startswith("Background saving started"):
         raise Failed(f"{server.name} does not begin a BGSAVE")
     _await_save(server)
     return time.monotonic() - start
@@ -77,8 +68,8 @@ def _save_seconds(server):
 def make_file(options, directory, keys):
     """Redis's own file of so many keys."""
     with _start(options, "redis", directory, 1) as server:
-        server.call("DEBUG", "POPULATE", str(keys), "key", str(VALUE_SIZE))
-        if server.call("SAVE") != b"+OK":
+        server.call("DEBUG", "POPULATE", keys, "key", VALUE_SIZE)
+        if server.call("SAVE") != "OK":
             raise Failed("redis cannot save")
 
 
@@ -88,7 +79,7 @@ def _load_seconds(options, name, directory, keys):
     server = _start(options, name, directory, SHARDS)
     server.__enter__()
     seconds = time.monotonic() - start
-    if server.call("DBSIZE") != b":%d" % keys:
+    if server.key_count() != keys:
         server.stop()
         raise Failed(f"{name} has not loaded all keys")
     return seconds, server
@@ -130,35 +121,30 @@ def _held_bytes(pid):
     return total
 
 
-def _memtier(server, keys, seconds, ratio):
-    memtier = Memtier("memtier_benchmark")
-    with tempfile.TemporaryDirectory(prefix="lasca-bench-") as directory:
-        out = os.path.join(directory, "out.json")
-        command = [a for a in memtier._command(server.port, keys - 1, 1, seconds)
-                   if not a.startswith(("--key-prefix", "--ratio"))]
-        run_tool(command + [f"--key-prefix={KEY_PREFIX}", f"--ratio={ratio}", "--json-out-file", out])
-        with open(out, encoding="utf-8") as f:
-            return json.load(f)["ALL STATS"]["Totals"]
+def _load(tool, server, keys, seconds, ratio):
+    shape = Shape(keys=keys - 1, key_prefix=KEY_PREFIX, ratio=ratio)
+    return tool.run(server, shape, seconds)
 
 
-def _latency(options, server, keys):
+def _latency(options, tool, server, keys):
     """p99 while snapshots follow each other."""
     saves = _Repeated(server)
     saves.start()
-    totals = _memtier(server, keys, max(options.seconds, 4), "1:1")
+    seen = _load(tool, server, keys, max(options.seconds, 4), "1:1")
     saves.ends = True
     saves.join()
-    return totals["Percentile Latencies"]["p99.00"]
+    return seen.p99_ms
 
 
-def _extra_memory(server, keys):
+def _extra_memory(options, tool, server, keys):
     """The most that is held during a snapshot under writes, above what is held before."""
-    load = threading.Thread(target=_memtier, args=(server, keys, 12, "1:0"), daemon=True)
+    seconds = QUICK_WRITE_SECONDS if options.quick else WRITE_SECONDS
+    load = threading.Thread(target=_load, args=(tool, server, keys, seconds, "1:0"), daemon=True)
     load.start()
-    time.sleep(2)
+    time.sleep(seconds / 6)
     before = peak = _held_bytes(server.process.pid)
     server.call("BGSAVE")
-    while _field(server, "persistence", "rdb_bgsave_in_progress") != "0":
+    while server.info("persistence")["rdb_bgsave_in_progress"] != "0":
         peak = max(peak, _held_bytes(server.process.pid))
         time.sleep(SAMPLE_SECONDS)
     load.join()
@@ -172,19 +158,19 @@ def _set_cpu(options, name, shards, policy, pipeline):
                     "--appendfsync", policy) as server:
             def run(n):
                 run_tool(["redis-benchmark", "-p", str(server.port), "-t", "set", "-c",
-                      str(CONNECTIONS), "-d", str(VALUE_SIZE), "-r", "1000000", "-P",
-                      str(pipeline), "-n", str(n), "-q"])
+                          str(CONNECTIONS), "-d", str(VALUE_SIZE), "-r", "1000000", "-P",
+                          str(pipeline), "-n", str(n), "-q"])
             run(count // 10)
             before = sum(server.cpu_seconds())
             run(count)
             return (sum(server.cpu_seconds()) - before) * 1e6 / count
 
 
-def run_snapshots(options):
+def run_snapshots(options, tool):
     """{figure: {server: [of each round]}}"""
     keys = QUICK_KEYS if options.quick else KEYS
     figures = {name: {"redis": [], "lasca-2": []} for name, *_ in MEASURES}
-    for turn in range(min(options.rounds, 3)):
+    for turn in range(min(options.rounds, ROUNDS_MAX)):
         with tempfile.TemporaryDirectory(prefix="lasca-bench-") as directory:
             make_file(options, directory, keys)
             for name in ("redis", "lasca-2"):
@@ -193,8 +179,9 @@ def run_snapshots(options):
                 with server:
                     figures["load_seconds"][name].append(seconds)
                     figures["save_seconds"][name].append(_save_seconds(server))
-                    figures["p99_ms"][name].append(_latency(options, server, keys))
-                    figures["memory_mb"][name].append(_extra_memory(server, keys))
+                    figures["p99_ms"][name].append(_latency(options, tool, server, keys))
+                    figures["memory_mb"][name].append(_extra_memory(options, tool,
+                                                                       server, keys))
     return figures
 
 
@@ -206,11 +193,11 @@ def run_sets(options):
         for pipeline in PIPELINES:
             say(f"durability: SET, {policy}, pipeline {pipeline}")
             samples = figures[f"{policy} {pipeline}"] = {name: [] for name, _ in servers}
-            for _ in range(min(options.rounds, 3)):
+            for _ in range(min(options.rounds, ROUNDS_MAX)):
                 for name, shards in servers:
                     samples[name].append(_set_cpu(options, name, shards, policy, pipeline))
     return figures
 
 
-def run_durability(options):
-    return {"snapshots": run_snapshots(options), "sets": run_sets(options)}
+def run_durability(options, tool):
+    return {"snapshots": run_snapshots(options, tool), "sets": run_sets(options)}

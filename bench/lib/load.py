@@ -9,13 +9,12 @@ import os
 import re
 import resource
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
 
-from processes import Failed, cpu_seconds, end_with_parent
+from processes import Failed, end_with_parent
 
 FILL_BATCH = 500
 CONNECTIONS = 50
@@ -25,9 +24,6 @@ MEMTIER_PREFIX = "bench:key:"  # with the six digits of nine keys in ten: 16 byt
 # memtier_benchmark lets a connection that is held to a rate send so often a second.
 MEMTIER_TURNS = 50
 CALIBRATION_REQUESTS = 50_000
-CONNECT_SECONDS = 60
-OPEN_END_SECONDS = 600
-FULL_WINDOW_SECONDS = 1  # before a window opens, once all are connected
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,7 @@ def run_tool(command):
 class Memtier:
     """SET and GET one to one, mixed on each connection."""
 
-    any_shape = True  # rates, memcached's protocol, loads whose window is chosen
+    any_shape = True  # also a rate, and memcached's protocol
 
     def __init__(self, binary):
         self.binary = binary
@@ -102,26 +98,8 @@ class Memtier:
         with tempfile.TemporaryDirectory(prefix="lasca-bench-") as directory:
             out = os.path.join(directory, "out.json")
             _, cpu = run_tool(self._command(server, shape, seconds, out))
-            return self._result(out, cpu)
-
-    def begin(self, server, shape, out):
-        """Starts a load that has no end but end()."""
-        return subprocess.Popen(self._command(server, shape, OPEN_END_SECONDS, out),
-                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                stderr=subprocess.DEVNULL, preexec_fn=end_with_parent)
-
-    def end(self, process, out):
-        process.send_signal(signal.SIGINT)  # at which it writes down what it has seen
-        process.wait()
-        return self._result(out, 0)
-
-    @staticmethod
-    def _result(out, cpu):
-        try:
             with open(out, encoding="utf-8") as f:
                 totals = json.load(f)["ALL STATS"]["Totals"]
-        except (OSError, ValueError):
-            raise Failed("memtier_benchmark has not come to an end") from None
         if totals["Connection Errors"] or totals["Misses/sec"]:
             raise Failed("memtier_benchmark met connection errors, or keys that were not there")
         percentiles = totals["Percentile Latencies"]
@@ -213,20 +191,6 @@ def find_tool():
     raise Failed("neither memtier_benchmark nor redis-benchmark is on the PATH")
 
 
-def _figures(result, user, system, wall, requests, tool_cpu):
-    return {
-        "cpu_us": (user + system) * 1e6 / requests,
-        "user_us": user * 1e6 / requests,
-        "system_us": system * 1e6 / requests,
-        "per_second": result.per_second,
-        "p50_ms": result.p50_ms,
-        "p99_ms": result.p99_ms,
-        "p999_ms": result.p999_ms,
-        "server_cpus": (user + system) / wall,
-        "tool_cpus": tool_cpu / wall,
-    }
-
-
 def measure(server, tool, shape, seconds):
     """One run of the load against a server: a dictionary of figures."""
     user, system = server.cpu_seconds()
@@ -234,54 +198,15 @@ def measure(server, tool, shape, seconds):
     result = tool.run(server, shape, seconds)
     wall = time.monotonic() - start
     user_end, system_end = server.cpu_seconds()
-    return _figures(result, user_end - user, system_end - system, wall, result.requests,
-                    result.tool_cpu)
-
-
-def measure_connected(server, tool, shape, seconds):
-    """The same, but CPU time and throughput are those of a window that opens when all are
-    connected: to connect so many costs as much as some requests of each. The window's requests are
-    counted by the server, whose count is held against the tool's. Latency is that of the whole run,
-    the first requests of those that are there already while the others connect included."""
-    with server.raw() as control, tempfile.TemporaryDirectory(prefix="lasca-bench-") as directory:
-        out = os.path.join(directory, "out.json")
-        first, _ = server.requests_and_clients(control)
-        process = tool.begin(server, shape, out)
-        try:
-            _await_clients(server, control, process, shape.connections)
-            time.sleep(FULL_WINDOW_SECONDS)
-            begin = _sample(server, control, process)
-            time.sleep(seconds)
-            end = _sample(server, control, process)
-            result = tool.end(process, out)
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        last, _ = server.requests_and_clients(control)
-    _hold_counts_together(server, shape, last - first, result.requests)
-    wall, requests, user, system, tool_cpu = (b - a for a, b in zip(begin, end))
-    result.per_second = requests / wall
-    return _figures(result, user, system, wall, requests, tool_cpu)
-
-
-def _await_clients(server, control, process, count):
-    end = time.monotonic() + CONNECT_SECONDS
-    while server.requests_and_clients(control)[1] <= count:
-        if process.poll() is not None or time.monotonic() > end:
-            raise Failed(f"{count} connections to {server.name} were not made")
-        time.sleep(0.05)
-
-
-def _sample(server, control, process):
-    """(time, requests, user, system, CPU seconds of the tool)"""
-    requests, _ = server.requests_and_clients(control)
-    return time.monotonic(), requests, *server.cpu_seconds(), sum(cpu_seconds(process.pid))
-
-
-def _hold_counts_together(server, shape, counted, seen):
-    """The server's count of requests has those of this program in it, and such as were sent when
-    the tool had its end."""
-    slack = shape.connections * shape.pipeline + 2000 + seen // 100
-    if not seen - slack <= counted <= seen + slack:
-        raise Failed(f"{server.name} counted {counted} requests where the load tool made {seen}")
+    user, system = user_end - user, system_end - system
+    return {
+        "cpu_us": (user + system) * 1e6 / result.requests,
+        "user_us": user * 1e6 / result.requests,
+        "system_us": system * 1e6 / result.requests,
+        "per_second": result.per_second,
+        "p50_ms": result.p50_ms,
+        "p99_ms": result.p99_ms,
+        "p999_ms": result.p999_ms,
+        "server_cpus": (user + system) / wall,
+        "tool_cpus": result.tool_cpu / wall,
+    }

@@ -173,15 +173,10 @@ class Server:
         with self.raw() as r:
             return r.call(*words)
 
-    def info(self, section, raw=None):
-        """INFO as a dictionary of strings; over a connection that is there, if given."""
-        text = (raw.call if raw else self.call)("INFO", section).decode()
+    def info(self, section):
+        """INFO as a dictionary of strings."""
+        text = self.call("INFO", section).decode()
         return dict(line.split(":", 1) for line in text.split("\r\n") if ":" in line)
-
-    def requests_and_clients(self, raw):
-        """How many requests it has had so far, and how many clients it has."""
-        return (int(self.info("stats", raw)["total_commands_processed"]),
-                int(self.info("clients", raw)["connected_clients"]))
 
     def key_count(self):
         return self.call("DBSIZE")
@@ -189,6 +184,14 @@ class Server:
     @staticmethod
     def set_request(key, value):
         return encode(b"SET", key, value)
+
+    @staticmethod
+    def get_request(key):
+        return encode(b"GET", key)
+
+    @staticmethod
+    def get_reply(_key, value):
+        return b"$%d\r\n%s\r\n" % (len(value), value)
 
     def cpu_seconds(self):
         """(user, system) since the start."""
@@ -223,25 +226,23 @@ class Memcached(Server):
             r.send(b"version\r\n")
             return bool(r.read_bytes(7))
 
-    def _stats(self, raw):
-        raw.send(b"stats\r\n")
-        text = bytearray()
-        while not text.endswith(b"END\r\n"):
-            text += raw.read_bytes(1)
-        return dict(line.split(" ", 2)[1:] for line in text.decode().split("\r\n")
-                    if line.startswith("STAT "))
-
-    def requests_and_clients(self, raw):
-        stats = self._stats(raw)
-        return int(stats["cmd_get"]) + int(stats["cmd_set"]), int(stats["curr_connections"])
-
     def key_count(self):
         with self.raw() as r:
-            return int(self._stats(r)["curr_items"])
+            r.send(b"stats\r\nquit\r\n")
+            stats = r.read_until_closed().decode().split()
+        return int(stats[stats.index("curr_items") + 1])
 
     @staticmethod
     def set_request(key, value):
         return b"set %s 0 0 %d\r\n%s\r\n" % (key, len(value), value)
+
+    @staticmethod
+    def get_request(key):
+        return b"get %s\r\n" % key
+
+    @staticmethod
+    def get_reply(key, value):
+        return b"VALUE %s 0 %d\r\n%s\r\nEND\r\n" % (key, len(value), value)
 
 
 def start_redis(binary, *options, name="redis"):

@@ -1,4 +1,4 @@
-"""The rows of transactions, scripts and Pub/Sub: CPU time a request.
+"""The rows of several keys, transactions, scripts and Pub/Sub: CPU time a request.
 
 The load is bench/replay's: pipelines made here beforehand, the same for every server. A MULTI with
 its commands and its EXEC counts as one request. Keys on two shards are so for two shards: one in
@@ -8,21 +8,21 @@ the lower half of the slots, one in the upper.
 import binascii
 import os
 import re
-import shutil
-import socket
-import subprocess
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from load import CONNECTIONS, run_tool
+import replay
+from load import CONNECTIONS
 from processes import Failed, start_lasca, start_redis
 from rows import say
+from wire import encode
 
 PIPELINES = (1, 16)
 SHARDS = (1, 2)
 VARIANTS = 256
 WARM_SHARE = 10
+ROUNDS_MAX = 2
 SLOTS = 16384
 CPU_RATIO_MAX = 0.80
 
@@ -35,10 +35,6 @@ TWO_KEYS = b"""
 redis.call('SET', KEYS[1], ARGV[1])
 redis.call('SET', KEYS[2], ARGV[1])
 return 1"""
-
-
-def encode(*args):
-    return b"*%d\r\n" % len(args) + b"".join(b"$%d\r\n%s\r\n" % (len(a), a) for a in args)
 
 
 def slot(key):
@@ -62,6 +58,18 @@ def tagged_sets(variant):
 
 def spread_sets(variant):
     return transaction([key_of_half(variant * 10 + i, i % 2) for i in range(10)])
+
+
+def spread_keys(variant):
+    return [b"many:%06d" % (variant * 10 + i) for i in range(10)]
+
+
+def mget(variant):
+    return encode(b"MGET", *spread_keys(variant))
+
+
+def mset(variant):
+    return encode(b"MSET", *(word for key in spread_keys(variant) for word in (key, b"v" * 32)))
 
 
 def transaction(keys):
@@ -95,9 +103,12 @@ class Load:
     bar: float = None
     script: bytes = None
     subscribers: int = 0
+    prepare: object = None  # what comes before: a request of a variant's number
 
 
 LOADS = [
+    Load("MGET of 10, all shards", mget, {1: 100_000, 16: 300_000}, prepare=mset),
+    Load("MSET of 10, all shards", mset, {1: 100_000, 16: 200_000}),
     Load("MULTI of 10 SET, one shard", tagged_sets, {1: 60_000, 16: 100_000}),
     Load("MULTI of 10 SET, two shards", spread_sets, {1: 60_000, 16: 100_000}),
     Load("EVALSHA, rate limiter", rate_limiter, {1: 150_000, 16: 300_000}, CPU_RATIO_MAX,
@@ -110,30 +121,16 @@ LOADS = [
 ]
 
 
-def build_replay(directory):
-    """The load tool, compiled here: a build of the server need not have it."""
-    compiler = shutil.which(os.environ.get("BENCH_CC", "cc"))
-    if not compiler:
-        raise Failed("a C compiler is missing: install gcc")
-    source = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "replay.c")
-    path = os.path.join(directory, "replay")
-    done = subprocess.run([compiler, "-O2", "-D_GNU_SOURCE", "-o", path, source],
-                          capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise Failed("replay.c does not compile:\n" + done.stderr)
-    return path
-
-
-def _ask(server, request, marker=b"$6\r\nanswer\r\n"):
-    """The reply to requests, as bytes."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as s:
-        s.sendall(request + encode(b"ECHO", b"answer"))
+def _reply_to(server, request):
+    """As bytes."""
+    marker = b"$6\r\nanswer\r\n"
+    with server.raw() as r:
+        r.send(request + encode(b"ECHO", b"answer"))
         got = bytearray()
         while not got.endswith(marker):
-            part = s.recv(1 << 16)
-            if not part:
-                raise Failed(f"{server.name} closed the connection")
-            got += part
+            got += r.read_raw()
+    if b"-" in got:
+        raise Failed(f"{server.name}: {bytes(got[:200])!r}")
     return bytes(got[:-len(marker)])
 
 
@@ -144,41 +141,34 @@ class Replayed:
         self.tool, self.server, self.load, self.pipeline = tool, server, load, pipeline
         self.requests = os.path.join(directory, "requests")
         self.subscribe = os.path.join(directory, "subscribe")
-        more = ()
-        if load.script:
-            sha = _ask(server, encode(b"SCRIPT", b"LOAD", load.script)).split(b"\r\n")[1]
-            more = (sha,)
+        more = (server.call("SCRIPT", "LOAD", load.script),) if load.script else ()
         variants = [b"".join(load.make(v * pipeline + i, *more) for i in range(pipeline))
                     for v in range(VARIANTS)]
-        with open(self.requests, "wb") as f:
-            f.write(b"".join(variants))
+        if load.prepare:
+            _reply_to(server, b"".join(load.prepare(v) for v in range(VARIANTS * pipeline)))
+        reply_size = len(_reply_to(server, variants[0]))
+        if load.subscribers:  # which are not there yet
+            reply_size = len(b":%d\r\n" % load.subscribers) * pipeline
+        replay.write_pieces(self.requests, [(variant, reply_size) for variant in variants])
         with open(self.subscribe, "wb") as f:
             f.write(encode(b"SUBSCRIBE", b"channel"))
-        replies = _ask(server, variants[0])
-        if b"-" in replies:
-            raise Failed(f"{server.name}, {load.name}: {replies[:200]!r}")
-        self.reply_size = len(replies)
-        if load.subscribers:  # which are not there yet
-            self.reply_size = len(b":%d\r\n" % load.subscribers) * pipeline
 
     def run(self, requests):
-        """Returns how many requests were made."""
+        """CPU microseconds a request."""
         rounds = max(CONNECTIONS, requests // self.pipeline)
-        command = [self.tool, str(self.server.port), str(CONNECTIONS), str(rounds),
-                   str(VARIANTS), str(self.reply_size), self.requests]
+        subscribers = ()
         if self.load.subscribers:
             heard = rounds * self.pipeline * MESSAGE_SIZE
-            command += [str(self.load.subscribers), str(heard), self.subscribe]
-        run_tool(command)
-        return rounds * self.pipeline
+            subscribers = (self.load.subscribers, heard, self.subscribe)
+        figures = replay.run(self.tool, self.server, CONNECTIONS, rounds, self.requests,
+                             *subscribers)
+        return figures["cpu_us"] / self.pipeline
 
 
 def _measure(replayed, share):
     count = int(replayed.load.requests[replayed.pipeline] * share)
     replayed.run(count // WARM_SHARE)
-    before = sum(replayed.server.cpu_seconds())
-    made = replayed.run(count)
-    return (sum(replayed.server.cpu_seconds()) - before) * 1e6 / made
+    return replayed.run(count)
 
 
 def run_transactions(options):
@@ -187,11 +177,11 @@ def run_transactions(options):
     samples = {load.name: {str(p): {} for p in PIPELINES} for load in LOADS}
     with ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="lasca-bench-"))
-        tool = build_replay(directory)
+        tool = replay.build(directory)
         servers = [stack.enter_context(start_redis(options.redis))]
         servers += [stack.enter_context(start_lasca(options.server, n, options.backend))
                     for n in SHARDS]
-        for number in range(min(options.rounds, 3)):
+        for number in range(min(options.rounds, ROUNDS_MAX)):
             for load in LOADS:
                 for pipeline in PIPELINES:
                     for server in servers:

@@ -26,6 +26,7 @@ SIZE_PIPELINES = (1, 10)
 WARM_SECONDS = 1
 SPARE_FILES = 200
 PIECES = 200_000
+VALUE_WORDS = f"{Shape.keys:,} keys with {Shape.value_size} bytes"
 
 MEMORY_KEYS = 2_000_000
 MEMORY_KEY_SIZE = 16
@@ -49,17 +50,19 @@ def shard_counts(cpus):
     return sorted(counts)
 
 
+OTHERS = {
+    "valkey-server": lambda path, _cpus: start_redis(path, name="valkey"),
+    "dragonfly": start_dragonfly,
+    "memcached": lambda path, cpus: start_memcached(path, cpus, MEMCACHED_MEGABYTES),
+}
+
+
 def _others(options, with_memcached):
     """Servers of other makers that the PATH has."""
-    starts = {
-        "valkey-server": lambda path: start_redis(path, name="valkey"),
-        "dragonfly": lambda path: start_dragonfly(path, options.cpus),
-        "memcached": lambda path: start_memcached(path, options.cpus, MEMCACHED_MEGABYTES),
-    }
-    for name, start in starts.items():
+    for name, start in OTHERS.items():
         path = shutil.which(name)
         if path and (name != "memcached" or with_memcached):
-            yield lambda start=start, path=path: start(path)
+            yield lambda start=start, path=path: start(path, options.cpus)
 
 
 def starters(options, tool):
@@ -167,7 +170,9 @@ def run_loads(options, tool):
                 if name == "latency" and not tool.any_shape:
                     say("latency is left out: it needs memtier_benchmark")
                     continue
+                begin = time.monotonic()
                 figures[name] = runs[name](options, tool, servers)
+                say(f"{name}: {time.monotonic() - begin:.0f} s")
     return figures
 
 

@@ -14,25 +14,13 @@ import argparse
 import os
 import random
 import statistics
-import subprocess
 import sys
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(ROOT, "test", "integration"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 
-from harness import Raw, encode  # noqa: E402
-
-
-def start(path, port):
-    process = subprocess.Popen([path, "--port", str(port), "--shards", "1", "--save", ""],
-                               stdout=subprocess.DEVNULL)
-    for _ in range(200):
-        try:
-            return process, Raw(port)
-        except OSError:
-            time.sleep(0.02)
-    sys.exit("the server does not start")
+from processes import start_lasca, use_ports_from  # noqa: E402
+from wire import ROOT, encode  # noqa: E402
 
 
 def measure(raw, names, attempts):
@@ -54,8 +42,8 @@ def main():
     options.add_argument("--attempts", type=int, default=20000)
     options.add_argument("--port", type=int, default=8279)
     args = options.parse_args()
-    process, raw = start(args.server, args.port)
-    try:
+    use_ports_from(args.port)
+    with start_lasca(os.path.abspath(args.server), 1, "auto") as server, server.raw() as raw:
         raw.call("CONFIG", "SET", "acllog-max-len", "0")
         raw.call("ACL", "SETUSER", "one", "on", ">secret")
         raw.call("ACL", "SETUSER", "off", "off", ">secret")
@@ -64,9 +52,6 @@ def main():
         names = ["nobody", "nobody again", "one", "many", "none", "off"]
         measure(raw, names, args.attempts // 20)
         times = measure(raw, names, args.attempts)
-    finally:
-        process.terminate()
-        process.wait()
     base = statistics.median(times["nobody"])
     print(f"{'user':14}{'median us':>12}{'middle half':>18}{'less nobody ns':>16}")
     for name in names:

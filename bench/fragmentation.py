@@ -12,10 +12,13 @@ load, the one after --settle seconds, and how many seconds after the load it cam
 import argparse
 import os
 import random
-import subprocess
+import sys
 import time
 
-from hit_rate import Client, encode
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+
+from processes import Server, use_ports_from  # noqa: E402
+from wire import encode  # noqa: E402
 
 PORT = int(os.environ.get("PORT", 8800))
 GOAL = 1.15
@@ -25,23 +28,13 @@ CONNECTIONS = 8
 ELEMENTS = 60
 
 
-def pages(pid):
-    with open("/proc/%d/statm" % pid) as f:
-        return int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-
-
-def used(client):
-    info = client.send("INFO", "memory").decode()
-    return int(info.split("used_memory:")[1].split("\r")[0])
-
-
 class Load:
     """One server under load: commands go out in batches, from several connections in turn."""
 
-    def __init__(self, name, process, options):
-        self.name, self.process, self.options = name, process, options
+    def __init__(self, server, options):
+        self.server, self.options = server, options
         self.chance = random.Random(2)
-        self.clients = [Client(PORT) for _ in range(CONNECTIONS)]
+        self.clients = [server.raw() for _ in range(CONNECTIONS)]
 
     def send_all(self, commands):
         batch, owed, turn = [], [0] * CONNECTIONS, 0
@@ -57,8 +50,8 @@ class Load:
     def flush(self, batch, owed, turn):
         client = self.clients[turn]
         for _ in range(owed[turn]):
-            client.reply()
-        client.socket.sendall(b"".join(batch))
+            client.read_reply()
+        client.send(b"".join(batch))
         owed[turn] = len(batch)
         batch.clear()
 
@@ -73,7 +66,7 @@ class Load:
     def report(self, step):
         begin, reached, first = time.time(), None, None
         while True:
-            size, resident = used(self.clients[0]), pages(self.process.pid)
+            size, resident = self.server.used_memory(), self.server.rss_bytes()
             passed = time.time() - begin
             first = first or resident / size
             if reached is None and resident <= size * GOAL:
@@ -82,7 +75,7 @@ class Load:
                 break
             time.sleep(0.1)
         print("%-16s %-22s used %7.1f MB  rss %7.1f MB  %.3f at first, %.3f then, %s"
-              % (self.name, step, size / 1e6, resident / 1e6, first, resident / size,
+              % (self.server.name, step, size / 1e6, resident / 1e6, first, resident / size,
                  "%.1f s" % reached if reached is not None else "not reached"), flush=True)
 
 
@@ -99,11 +92,11 @@ def strings(load, keys):
     load.report("mixed, twice")
     load.send_all(encode("DEL", "key:%d" % k) for k in load.most(keys))
     load.report("3 of 4 deleted")
-    load.clients[0].send("FLUSHALL")
+    load.clients[0].call("FLUSHALL")
     load.report("flushed")
     overwrite(load, keys, lambda: 120)
     load.report("refilled, 120 bytes")
-    load.clients[0].send("FLUSHALL")
+    load.clients[0].call("FLUSHALL")
 
 
 def collection(load, keys, name, grow, shrink):
@@ -118,7 +111,7 @@ def collection(load, keys, name, grow, shrink):
         load.send_all(grow(k, element) for k in load.shuffled(count))
     load.send_all(encode("DEL", "%s:%d" % (name, k)) for k in load.most(count))
     load.report(name + " 3 of 4 deleted")
-    load.clients[0].send("FLUSHALL")
+    load.clients[0].call("FLUSHALL")
 
 
 def hashes(load, keys):
@@ -151,17 +144,11 @@ LOADS = {"strings": strings, "hashes": hashes, "tables": tables, "lists": lists,
 
 
 def measure(name, command, options):
-    process = subprocess.Popen(command + ["--port", str(PORT), "--save", ""],
-                               stdout=subprocess.DEVNULL)
-    try:
-        time.sleep(0.5)
-        load = Load(name, process, options)
+    with Server(name, [*command, "--save", ""]) as server:
+        load = Load(server, options)
         load.report("empty")
         for each in options.only:
             LOADS[each](load, options.keys)
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def main():
@@ -173,8 +160,10 @@ def main():
     parser.add_argument("--only", nargs="+", default=list(LOADS), choices=list(LOADS))
     parser.add_argument("--no-redis", action="store_true")
     options = parser.parse_args()
+    use_ports_from(PORT)
     servers = [] if options.no_redis else [("redis-server", ["redis-server"])]
-    servers += [("lasca, %s shards" % n, [options.server, "--shards", n]) for n in options.shards]
+    servers += [("lasca, %s shards" % n, [os.path.abspath(options.server), "--shards", n])
+                for n in options.shards]
     for name, command in servers:
         measure(name, command, options)
 

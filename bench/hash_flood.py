@@ -13,20 +13,16 @@ import argparse
 import os
 import random
 import re
-import socket
-import subprocess
 import sys
-import tempfile
 import threading
-import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+
+from processes import start_lasca, start_redis, use_ports_from  # noqa: E402
+from wire import ROOT, encode  # noqa: E402
+
 PORT = 8742
 PART = 1000
-
-
-def encode(*args):
-    return b"*%d\r\n" % len(args) + b"".join(b"$%d\r\n%s\r\n" % (len(a), a) for a in args)
 
 
 # ---- Kinds of keys ----
@@ -87,34 +83,23 @@ KINDS = [("random", random_keys), ("random, 160 bytes", lambda count: random_key
 
 # ---- The server ----
 
-class Server:
-    def __init__(self, args, directory):
-        command = [args.server, "--port", str(PORT), "--save", "", "--dir", directory]
-        command += [] if args.redis else ["--shards", "2"]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        for _ in range(200):
-            try:
-                self.socket = socket.create_connection(("127.0.0.1", PORT))
-                break
-            except OSError:
-                time.sleep(0.05)
+class Sender:
+    """A server's one client."""
 
-    def cpu(self):
-        with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as f:
-            fields = f.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    def __init__(self, server, raw):
+        self.server, self.raw = server, raw
 
     def send(self, requests):
-        """Its CPU seconds for all of them; their replies are only waited for."""
-        begin = self.cpu()
-        sender = threading.Thread(target=self.socket.sendall, args=(
+        """The server's CPU seconds for all of them; their replies are only waited for."""
+        begin = sum(self.server.cpu_seconds())
+        sender = threading.Thread(target=self.raw.send, args=(
             requests + encode(b"ECHO", b"the-end-of-all"),))
         sender.start()
         tail = b""
         while not tail.endswith(b"the-end-of-all\r\n"):
-            tail = tail[-20:] + self.socket.recv(1 << 20)
+            tail = tail[-20:] + self.raw.socket.recv(1 << 20)
         sender.join()
-        return self.cpu() - begin
+        return sum(self.server.cpu_seconds()) - begin
 
 
 def in_parts(name, keys, value=None):
@@ -127,16 +112,16 @@ def in_parts(name, keys, value=None):
     return b"".join(requests)
 
 
-def measure(server, keys):
-    yield server.send(b"".join(encode(b"SET", key, b"v") for key in keys))
-    yield server.send(b"".join(encode(b"GET", key) for key in keys))
-    server.send(encode(b"FLUSHALL"))
-    yield server.send(in_parts(b"HSET", keys, b"v"))
-    yield server.send(in_parts(b"HMGET", keys))
-    server.send(encode(b"FLUSHALL"))
-    yield server.send(in_parts(b"SADD", keys))
-    yield server.send(in_parts(b"SMISMEMBER", keys))
-    server.send(encode(b"FLUSHALL"))
+def measure(sender, keys):
+    yield sender.send(b"".join(encode(b"SET", key, b"v") for key in keys))
+    yield sender.send(b"".join(encode(b"GET", key) for key in keys))
+    sender.send(encode(b"FLUSHALL"))
+    yield sender.send(in_parts(b"HSET", keys, b"v"))
+    yield sender.send(in_parts(b"HMGET", keys))
+    sender.send(encode(b"FLUSHALL"))
+    yield sender.send(in_parts(b"SADD", keys))
+    yield sender.send(in_parts(b"SMISMEMBER", keys))
+    sender.send(encode(b"FLUSHALL"))
 
 
 def main():
@@ -145,20 +130,20 @@ def main():
     parser.add_argument("--redis", action="store_true")
     parser.add_argument("--keys", type=int, default=1000000)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        server = Server(args, directory)
-        try:
+    use_ports_from(PORT)
+    path = os.path.abspath(args.server)
+    with (start_redis(path) if args.redis else start_lasca(path, 2, "auto")) as server:
+        with server.raw() as raw:
+            sender = Sender(server, raw)
             print(f"{'ns each':20}" + "".join(f"{word:>8}" for word in (
                 "SET", "GET", "HSET", "HMGET", "SADD", "SMISM.")))
-            measure(server, random_keys(10000))
+            for _ in measure(sender, random_keys(10000)):
+                pass
             for name, make in KINDS:
                 keys = make(args.keys)
                 assert len(set(keys)) == args.keys
-                times = [seconds / args.keys * 1e9 for seconds in measure(server, keys)]
+                times = [seconds / args.keys * 1e9 for seconds in measure(sender, keys)]
                 print(f"{name:20}" + "".join(f"{t:8.0f}" for t in times), flush=True)
-        finally:
-            server.process.kill()
-            server.process.wait()
 
 
 if __name__ == "__main__":

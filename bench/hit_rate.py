@@ -10,43 +10,18 @@ the same number of bytes above what it uses empty. Printed: the rate over the se
 import argparse
 import bisect
 import itertools
+import os
 import random
-import socket
-import subprocess
+import sys
 import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+
+from processes import Server, use_ports_from  # noqa: E402
+from wire import encode  # noqa: E402
 
 PORT = 8190
 BATCH = 64
-
-
-class Client:
-    def __init__(self, port):
-        for _ in range(100):
-            try:
-                self.socket = socket.create_connection(("127.0.0.1", port))
-                break
-            except OSError:
-                time.sleep(0.05)
-        self.file = self.socket.makefile("rb")
-
-    def send(self, *words):
-        self.socket.sendall(encode(*words))
-        return self.reply()
-
-    def reply(self):
-        line = self.file.readline()
-        if line[:1] != b"$":
-            return line[1:-2]
-        size = int(line[1:])
-        return None if size < 0 else self.file.read(size + 2)[:-2]
-
-
-def encode(*words):
-    out = [b"*%d\r\n" % len(words)]
-    for word in words:
-        word = word if isinstance(word, bytes) else str(word).encode()
-        out.append(b"$%d\r\n%s\r\n" % (len(word), word))
-    return b"".join(out)
 
 
 def make_trace(keys, count, exponent, seed):
@@ -71,40 +46,28 @@ def run(client, trace, pause):
     half = len(trace) // 2
     for start in range(0, len(trace), BATCH):
         batch = trace[start:start + BATCH]
-        client.socket.sendall(b"".join(encode("GET", "key:%d" % key) for key in batch))
-        missing = [key for key in batch if client.reply() is None]
+        client.send(b"".join(encode("GET", "key:%d" % key) for key in batch))
+        missing = [key for key in batch if client.read_reply() is None]
         if start >= half:
             looks += len(batch)
             hits += len(batch) - len(missing)
         if missing:
-            client.socket.sendall(b"".join(
+            client.send(b"".join(
                 encode("SET", "key:%d" % key, b"v" * size_of(key)) for key in missing))
             for _ in missing:
-                client.reply()
+                client.read_reply()
         time.sleep(pause)
     return 100 * hits / looks
 
 
-def used(client):
-    info = client.send("INFO", "memory").decode()
-    return int(info.split("used_memory:")[1].split("\r")[0])
-
-
-def measure(command, policy, trace, options):
-    process = subprocess.Popen(command + ["--port", str(PORT), "--save", ""],
-                               stdout=subprocess.DEVNULL)
-    try:
-        client = Client(PORT)
-        client.send("CONFIG", "SET", "maxmemory-policy", policy)
-        client.send("CONFIG", "SET", "maxmemory-samples", options.samples)
-        client.send("CONFIG", "SET", "maxmemory", used(client) + (options.megabytes << 20))
+def measure(name, command, policy, trace, options):
+    with Server(name, [*command, "--save", ""]) as server, server.raw() as client:
+        limit = server.used_memory() + (options.megabytes << 20)
+        client.call("CONFIG", "SET", "maxmemory-policy", policy, "maxmemory-samples",
+                    options.samples, "maxmemory", limit)
         began = time.time()
         rate = run(client, trace, options.pause)
-        keys = client.send("DBSIZE").decode()
-        return rate, keys, time.time() - began
-    finally:
-        process.terminate()
-        process.wait()
+        return rate, server.key_count(), time.time() - began
 
 
 def main():
@@ -119,12 +82,14 @@ def main():
     parser.add_argument("--samples", default="5")
     parser.add_argument("--pause", type=float, default=0.0, help="seconds between batches")
     options = parser.parse_args()
+    use_ports_from(PORT)
     trace = list(make_trace(options.keys, options.requests, options.exponent, 1))
     servers = [("redis-server", ["redis-server", "--appendonly", "no"])]
-    servers += [("lasca, %s shards" % n, [options.server, "--shards", n]) for n in options.shards]
+    servers += [("lasca, %s shards" % n, [os.path.abspath(options.server), "--shards", n])
+                for n in options.shards]
     for policy in options.policies:
         for name, command in servers:
-            rate, keys, seconds = measure(command, policy, trace, options)
+            rate, keys, seconds = measure(name, command, policy, trace, options)
             print("%-14s %-18s hits %5.2f %%   %s keys   %.1f s"
                   % (policy, name, rate, keys, seconds), flush=True)
 

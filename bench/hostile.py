@@ -8,14 +8,17 @@ attack, its latency while that goes on is printed. The server needs --maxclients
 and this script as many open files.
 """
 
-import multiprocessing
 import os
-import resource
 import socket
 import struct
 import sys
 import threading
 import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+
+from processes import allow_open_files, rss_bytes  # noqa: E402
+from prober import Prober  # noqa: E402
 
 PORT = int(sys.argv[1]) if len(sys.argv) > 1 else 6379
 PID = sys.argv[2] if len(sys.argv) > 2 else None
@@ -33,43 +36,13 @@ def call(s, request):
 
 
 def resident():
-    if not PID:
-        return 0
-    with open(f"/proc/{PID}/statm", encoding="ascii") as f:
-        return int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+    return rss_bytes(PID) if PID else 0
 
 
-def probe(pipe):
-    s = connect()
-    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    call(s, b"SET probe 1\r\n")
-    times = []
-    while True:
-        begin = time.perf_counter()
-        call(s, b"GET probe\r\n")
-        times.append(time.perf_counter() - begin)
-        time.sleep(0.001)
-        if pipe.poll():
-            pipe.recv()
-            pipe.send(times)
-            times = []
-
-
-class Prober:
-    def __init__(self):
-        self.pipe, theirs = multiprocessing.Pipe()
-        self.process = multiprocessing.Process(target=probe, args=(theirs,), daemon=True)
-        self.process.start()
-
-    def times(self):
-        self.pipe.send(None)
-        return sorted(self.pipe.recv())
-
-    def report(self, name):
-        times = self.times()
-        us = [times[min(int(len(times) * part), len(times) - 1)] * 1e6 for part in (0.5, 0.99, 1)]
-        print(f"{name:36} p50 {us[0]:7.0f} us  p99 {us[1]:7.0f} us  max {us[2] / 1000:6.1f} ms  "
-              f"RSS {resident() / 1e6:6.1f} MB", flush=True)
+def report(prober, name):
+    p50, p99, most = prober.latency_us(0.5, 0.99, 1)
+    print(f"{name:36} p50 {p50:7.0f} us  p99 {p99:7.0f} us  max {most / 1000:6.1f} ms  "
+          f"RSS {resident() / 1e6:6.1f} MB", flush=True)
 
 
 def close_all(sockets):
@@ -83,16 +56,16 @@ def idle(prober):
     sockets = [connect() for _ in range(IDLE)]
     time.sleep(1)
     print(f"bytes a connection that never spoke: {(resident() - before) / IDLE:.0f}")
-    prober.report(f"{IDLE} connect, and are idle")
+    report(prober, f"{IDLE} connect, and are idle")
     for s in sockets:
         s.sendall(b"PING\r\n")
     for s in sockets:
         s.recv(16)
     time.sleep(1)
     print(f"bytes one that is idle: {(resident() - before) / IDLE:.0f}")
-    prober.report(f"{IDLE} ask once")
+    report(prober, f"{IDLE} ask once")
     close_all(sockets)
-    prober.times()
+    prober.latency_us()
 
 
 def storm(prober):
@@ -108,7 +81,7 @@ def storm(prober):
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             s.close()
         count += len(sockets)
-    prober.report(f"connect and reset, {count // SECONDS} a second")
+    report(prober, f"connect and reset, {count // SECONDS} a second")
 
 
 def announced(prober):
@@ -118,7 +91,7 @@ def announced(prober):
         for s in sockets:
             s.sendall(request)
         time.sleep(2)
-        prober.report(f"500 announce {name}")
+        report(prober, f"500 announce {name}")
         close_all(sockets)
 
 
@@ -129,7 +102,7 @@ def slow_senders(prober):
             s.sendall(bytes([byte]))
         time.sleep(0.05)
     answered = sum(s.recv(16) == b"+OK\r\n" for s in sockets)
-    prober.report(f"1000 send byte by byte, {answered} answered")
+    report(prober, f"1000 send byte by byte, {answered} answered")
     close_all(sockets)
 
 
@@ -153,7 +126,7 @@ def garbage(prober):
         t.start()
     for t in threads:
         t.join()
-    prober.report("4 send garbage, pipelined")
+    report(prober, "4 send garbage, pipelined")
 
 
 def slow_readers(prober):
@@ -163,21 +136,20 @@ def slow_readers(prober):
     for s in sockets:
         s.sendall(b"GET hostile:big\r\n" * 3)
     time.sleep(3)
-    prober.report("200 do not read 3 MB each")
+    report(prober, "200 do not read 3 MB each")
     close_all(sockets)
     time.sleep(2)
-    prober.report("... and are gone")
+    report(prober, "... and are gone")
 
 
 def main():
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    prober = Prober()
+    allow_open_files()
+    prober = Prober(PORT)
     time.sleep(2)
-    prober.report("nobody else")
+    report(prober, "nobody else")
     for attack in (idle, storm, announced, slow_senders, garbage, slow_readers):
         attack(prober)
-    prober.process.kill()
+    prober.stop()
 
 
 if __name__ == "__main__":

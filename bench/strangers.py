@@ -11,9 +11,7 @@ seconds: the server's CPU is shown, too. `--redis`: PATH is a redis-server, for 
 """
 
 import argparse
-import multiprocessing
 import os
-import resource
 import select
 import socket
 import ssl
@@ -22,76 +20,29 @@ import sys
 import tempfile
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+
+from processes import Server, allow_open_files, use_ports_from  # noqa: E402
+from prober import Prober  # noqa: E402
+from wire import ROOT, encode  # noqa: E402
+
 HELD_SECONDS = 3
 SLOW_SECONDS = 10
 PORT, TLS_PORT = 8740, 8741
-
-
-def encode(*args):
-    parts = [b"%d\r\n%s\r\n" % (len(arg), arg) for arg in args]
-    return b"*%d\r\n$" % len(args) + b"$".join(parts)
+PASSWORD = "secret"
 
 
 def connect(port=PORT):
     return socket.create_connection(("127.0.0.1", port), timeout=60)
 
 
-def probe(pipe):
-    s = connect()
-    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    s.sendall(encode(b"AUTH", b"secret"))
-    s.recv(100)
-    times = []
-    while True:
-        begin = time.perf_counter()
-        s.sendall(b"GET probe\r\n")
-        s.recv(100)
-        times.append(time.perf_counter() - begin)
-        time.sleep(0.001)
-        if pipe.poll():
-            pipe.recv()
-            pipe.send(sorted(times))
-            times = []
-
-
-class Server:
-    def __init__(self, args, directory):
-        command = [args.server, "--port", PORT, "--requirepass", "secret", "--save", "",
-                   "--maxclients", max(args.clients, args.slow) + 100, "--tls-port", TLS_PORT,
-                   "--tls-cert-file", f"{directory}/crt", "--tls-key-file", f"{directory}/key",
-                   "--tls-auth-clients", "no", "--dir", directory]
-        command += [] if args.redis else ["--shards", args.shards]
-        self.process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
-        for _ in range(200):
-            try:
-                connect().close()
-                break
-            except OSError:
-                time.sleep(0.05)
-        self.pipe, theirs = multiprocessing.Pipe()
-        self.prober = multiprocessing.Process(target=probe, args=(theirs,), daemon=True)
-        self.prober.start()
-        time.sleep(1)
-
-    def resident(self):
-        with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as f:
-            return int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-
-    def cpu(self):
-        with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as f:
-            fields = f.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def latency(self):
-        self.pipe.send(None)
-        times = self.pipe.recv()
-        return [times[min(int(len(times) * part), len(times) - 1)] * 1e6 for part in (0.5, 0.99)]
-
-    def stop(self):
-        self.prober.kill()
-        self.process.kill()
-        self.process.wait()
+def start(args, directory):
+    command = [os.path.abspath(args.server), "--requirepass", PASSWORD, "--save", "",
+               "--maxclients", max(args.clients, args.slow) + 100, "--tls-port", TLS_PORT,
+               "--tls-cert-file", f"{directory}/crt", "--tls-key-file", f"{directory}/key",
+               "--tls-auth-clients", "no"]
+    return Server("redis" if args.redis else "lasca",
+                  command + ([] if args.redis else ["--shards", args.shards]))
 
 
 def hold(sockets, data, most):
@@ -153,27 +104,27 @@ def attacks():
     yield "a TLS record of 16 KB", TLS_PORT, record, 0
 
 
-def attack(server, args, name, port, data, most):
-    before = server.resident()
-    server.latency()
+def attack(server, prober, args, name, port, data, most):
+    before = server.rss_bytes()
+    prober.latency_us()
     sockets = [connect(port) for _ in range(args.clients)]
     hold(sockets, data, most or len(data))
     time.sleep(0.5)
-    held = server.resident() - before
-    p50, p99 = server.latency()
+    held = server.rss_bytes() - before
+    p50, p99 = prober.latency_us(0.5, 0.99)
     left = sum(map(alive, sockets))
     for s in sockets:
         s.close()
     time.sleep(1.5)
     print(f"{name:32}{held / args.clients / 1024:10.1f}{left:8}{p50:9.0f}{p99:9.0f}"
-          f"{(server.resident() - before) / 1e6:9.1f}", flush=True)
+          f"{(server.rss_bytes() - before) / 1e6:9.1f}", flush=True)
 
 
-def slow(server, args):
+def slow(server, prober, args):
     sockets = [connect() for _ in range(args.slow)]
     text = encode(b"AUTH", b"x" * 100)
-    server.latency()
-    cpu, begin = server.cpu(), time.monotonic()
+    prober.latency_us()
+    cpu, begin = sum(server.cpu_seconds()), time.monotonic()
     for at in range(SLOW_SECONDS):
         part = max(1, len(sockets) // 50)
         for first in range(0, len(sockets), part):
@@ -182,8 +133,8 @@ def slow(server, args):
             wake = begin + at + first / len(sockets)
             time.sleep(max(0, wake - time.monotonic()))
     elapsed = time.monotonic() - begin
-    used = (server.cpu() - cpu) / elapsed
-    p50, p99 = server.latency()
+    used = (sum(server.cpu_seconds()) - cpu) / elapsed
+    p50, p99 = prober.latency_us(0.5, 0.99)
     print(f"{args.slow} send a byte a second, {elapsed:.0f} s: {used * 100:.1f} % of a CPU, "
           f"others p50 {p50:.0f} us, p99 {p99:.0f} us")
     for s in sockets:
@@ -202,23 +153,24 @@ def read_args():
 
 def main():
     args = read_args()
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    allow_open_files()
+    use_ports_from(PORT)
     with tempfile.TemporaryDirectory() as directory:
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout",
              f"{directory}/key", "-out", f"{directory}/crt", "-days", "2", "-subj", "/CN=x"],
             check=True, capture_output=True)
-        server = Server(args, directory)
-        try:
-            p50, p99 = server.latency()
+        with start(args, directory) as server:
+            assert server.port == PORT, f"port {PORT} is taken"
+            prober = Prober(PORT, PASSWORD)
+            time.sleep(1)
+            p50, p99 = prober.latency_us(0.5, 0.99)
             print(f"{args.clients} clients: a quiet server p50 {p50:.0f} us, p99 {p99:.0f} us")
             print(f"{'':32}{'KB each':>10}{'left':>8}{'p50 us':>9}{'p99 us':>9}{'MB kept':>9}")
             for each in attacks():
-                attack(server, args, *each)
-            slow(server, args)
-        finally:
-            server.stop()
+                attack(server, prober, args, *each)
+            slow(server, prober, args)
+            prober.stop()
 
 
 if __name__ == "__main__":

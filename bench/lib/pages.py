@@ -37,8 +37,8 @@ SECTIONS = {
                 "server gets alike: what users of a server that is not overloaded see. Redis's "
                 "saturation is measured anew in each round. A latency counts from the sending of "
                 "its request, not from when it was due.", ("half",)),
-    "memory": ("Memory", "", ("memory",)),
-    "collections": ("", "", ()),
+    "memory": ("Memory of keys", "", ()),
+    "collections": ("Memory of collections", "", ("memory",)),
     "types": ("Data types", "Load: redis-benchmark, 50 connections.", ()),
     "transactions": ("Several keys, transactions, scripts, Pub/Sub", "Requests made beforehand, "
                      "sent by `bench/replay.c`. A request is the whole MULTI with its EXEC; a "

@@ -14,14 +14,14 @@ from html import escape
 from statistics import median
 
 from report import number, server_words
-from rows import MEMORY_KEY_SIZE, SIZES, VALUE_WORDS
+from rows import SIZES, VALUE_WORDS
 from types_load import BIG, SHAPES, SMALL
 
 WIDTH = 880
 MARGIN = 20
 GUTTER = 118  # for the servers' names
 TITLE_HEIGHT = 58
-COLUMN_HEIGHT = 24
+COLUMN_HEIGHT = 28
 ROW_HEAD_HEIGHT = 24
 BAR_HEIGHT = 15
 BAR_STEP = 20
@@ -98,7 +98,7 @@ def grid(title, subtitle, columns, rows):
     body = [_text(MARGIN, 28, title, "text title"), _text(MARGIN, 47, subtitle, "faint")]
     if any(columns):
         y += COLUMN_HEIGHT
-        body += [_text(x, y - 4, words, "text head") for x, words in zip(lefts, columns)]
+        body += [_text(x, y - 9, words, "text head") for x, words in zip(lefts, columns)]
     for row in rows:
         body.append(_text(MARGIN, y + 15, row.head, "text head"))
         y += ROW_HEAD_HEIGHT
@@ -179,10 +179,6 @@ def memory(figures):
         panels = [figures["collections"][f"{name} of {count:,}"] for _, count in (SMALL, BIG)]
         out.append(Row(name, [{server: [max(0.0, size)] for server, size in panel.items()}
                               for panel in panels]))
-    if "memory" in figures:
-        keys = {server: [size] for server, size in figures["memory"].items()}
-        out.insert(0, Row(f"string, a key of {MEMORY_KEY_SIZE} bytes with its value of 32 bytes",
-                          [keys]))
     return grid("Memory an element", "Bytes of resident memory (less is better). "
                 "Each panel has its own scale.",
                 [f"collections of {SMALL[1]}", f"collections of {BIG[1]:,}"], out)

@@ -178,6 +178,9 @@ class Server:
         text = self.call("INFO", section).decode()
         return dict(line.split(":", 1) for line in text.split("\r\n") if ":" in line)
 
+    def used_memory(self):
+        return int(self.info("memory")["used_memory"])
+
     def key_count(self):
         return self.call("DBSIZE")
 

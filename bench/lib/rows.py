@@ -23,6 +23,7 @@ PIPELINES = (1, 10, 50)
 CONNECTIONS = (50, 1000, 10_000)
 SIZES = (Shape(), Shape(keys=100_000, value_size=1024), Shape(keys=20_000, value_size=16_384))
 SIZE_PIPELINES = (1, 10)
+SIZE_ROUNDS_MAX = 2
 WARM_SECONDS = 1
 SPARE_FILES = 200
 PIECES = 200_000
@@ -86,16 +87,16 @@ def filled_servers(options, tool, shape):
         yield servers
 
 
-def _rounds(options, servers, points, measure, name):
+def _rounds(count, servers, points, measure, name):
     """A round measures every server at one point, one right after the other, before it goes on to
     the next: so the machine's moods meet all of them."""
     samples = {str(point): {server.name: [] for server in servers} for point in points}
-    for number in range(options.rounds):
+    for number in range(count):
         for point in points:
             for server in servers:
                 figures = measure(server, point)
                 samples[str(point)][server.name].append(figures)
-                say(f"round {number + 1}/{options.rounds}, {name} {point}, {server.name}: "
+                say(f"round {number + 1}/{count}, {name} {point}, {server.name}: "
                     f"{figures['cpu_us']:.3f} us CPU, {figures['per_second']:,.0f}/s, "
                     f"p99.9 {figures['p999_ms']:.2f} ms")
     return samples
@@ -104,7 +105,7 @@ def _rounds(options, servers, points, measure, name):
 def _run_pipelines(options, tool, servers):
     def measure(server, pipeline):
         return load.measure(server, tool, Shape(pipeline=pipeline), options.seconds)
-    return _rounds(options, servers, PIPELINES, measure, "pipeline")
+    return _rounds(options.rounds, servers, PIPELINES, measure, "pipeline")
 
 
 def connection_counts():
@@ -141,7 +142,7 @@ def _run_connections(options, tool, servers):
             return replay.run(sender, server, connections, f"{options.seconds}s",
                               os.path.join(directory, server.name))
 
-        return _rounds(options, servers, connection_counts(), measure, "connections")
+        return _rounds(options.rounds, servers, connection_counts(), measure, "connections")
 
 
 def _run_latency(options, tool, servers):
@@ -156,7 +157,7 @@ def _run_latency(options, tool, servers):
         figures = load.measure(server, tool, shape, options.seconds)
         return {**figures, "asked_per_second": half[point]}
 
-    return _rounds(options, servers, ("half",), measure, "saturation:")
+    return _rounds(options.rounds, servers, ("half",), measure, "saturation:")
 
 
 def run_loads(options, tool):
@@ -186,7 +187,8 @@ def run_sizes(options, tool):
                 return load.measure(server, tool, replace(shape, pipeline=pipeline),
                                     options.seconds)
             points = [f"{shape.value_size} {pipeline}" for pipeline in SIZE_PIPELINES]
-            samples.update(_rounds(options, servers, points, measure, "size and pipeline"))
+            rounds = min(options.rounds, SIZE_ROUNDS_MAX)
+            samples.update(_rounds(rounds, servers, points, measure, "size and pipeline"))
     return samples
 
 

@@ -11,8 +11,8 @@ from wire import ROOT
 
 HOW_TO_READ = """\
 `scripts/bench` made this page: it builds Lasca, runs it and Redis side by side on one machine in
-one run, gives each the same load in turn, and writes what it saw. [bench/README.md](../bench/README.md)
-has its options, and each row in detail.
+one run, gives each the same load in turn, and writes what it saw.
+[bench/README.md](../bench/README.md) has its options, and each row in detail.
 
 - **CPU a request is the figure to compare.** It is the server's user and system time as the kernel
   counted it, over the requests made. Throughput and latency at full load belong to the pair of

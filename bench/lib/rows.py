@@ -29,7 +29,7 @@ SPARE_FILES = 200
 PIECES = 200_000
 VALUE_WORDS = f"{Shape.keys:,} keys with {Shape.value_size} bytes"
 
-MEMORY_KEYS = 2_000_000
+MEMORY_KEYS = 2 * Shape.keys
 MEMORY_KEY_SIZE = 16
 MEMCACHED_MEGABYTES = 2048
 
@@ -104,7 +104,8 @@ def _rounds(count, servers, points, measure, name):
 
 def _run_pipelines(options, tool, servers):
     def measure(server, pipeline):
-        return load.measure(server, tool, Shape(pipeline=pipeline), options.seconds)
+        shape = Shape(keys=options.keys, pipeline=pipeline)
+        return load.measure(server, tool, shape, options.seconds)
     return _rounds(options.rounds, servers, PIPELINES, measure, "pipeline")
 
 
@@ -118,12 +119,12 @@ def connection_counts():
     return [count for count in CONNECTIONS if count <= most]
 
 
-def _pieces(server, key):
+def _pieces(server, key, keys):
     """Requests made beforehand, SET and GET in turn on random keys, with their replies' sizes."""
     chance = random.Random(1)
     value = b"v" * Shape.value_size
     for number in range(PIECES):
-        name = key(chance.randrange(Shape.keys))
+        name = key(chance.randrange(keys))
         if number % 2:
             yield server.get_request(name), len(server.get_reply(name, value))
         else:
@@ -136,7 +137,8 @@ def _run_connections(options, tool, servers):
     with tempfile.TemporaryDirectory(prefix="lasca-bench-") as directory:
         sender = replay.build(directory)
         for server in servers:
-            replay.write_pieces(os.path.join(directory, server.name), _pieces(server, tool.key))
+            replay.write_pieces(os.path.join(directory, server.name),
+                                _pieces(server, tool.key, options.keys))
 
         def measure(server, connections):
             return replay.run(sender, server, connections, f"{options.seconds}s",
@@ -151,9 +153,9 @@ def _run_latency(options, tool, servers):
 
     def measure(server, point):
         if server is redis:
-            full = load.measure(redis, tool, Shape(), options.seconds)
+            full = load.measure(redis, tool, Shape(keys=options.keys), options.seconds)
             half[point] = full["per_second"] / 2
-        shape = Shape(per_second=half[point])
+        shape = Shape(keys=options.keys, per_second=half[point])
         figures = load.measure(server, tool, shape, options.seconds)
         return {**figures, "asked_per_second": half[point]}
 
@@ -166,7 +168,7 @@ def run_loads(options, tool):
     wanted = [name for name in runs if name in options.rows]
     figures = {}
     if wanted:
-        with filled_servers(options, tool, Shape()) as servers:
+        with filled_servers(options, tool, Shape(keys=options.keys)) as servers:
             for name in wanted:
                 if name == "latency" and not tool.any_shape:
                     say("latency is left out: it needs memtier_benchmark")
@@ -181,6 +183,7 @@ def run_sizes(options, tool):
     """{"SIZE PIPELINE": {server: [figures of each round]}}"""
     samples = {}
     for shape in SIZES:
+        shape = replace(shape, keys=min(shape.keys, options.keys))
         with filled_servers(options, tool, shape) as servers:
             def measure(server, point, shape=shape):
                 pipeline = int(point.split()[1])
@@ -199,13 +202,14 @@ def _memory_key(index):
 def run_memory(options):
     """{server: bytes of RSS that a key added}."""
     per_key = {}
+    count = options.keys * 2
     for start in (lambda: start_redis(options.redis),
                   lambda: start_lasca(options.server, 1, options.backend)):
         with start() as server:
-            say(f"{server.name}: setting {MEMORY_KEYS:,} keys")
+            say(f"{server.name}: setting {count:,} keys")
             before = server.settled_rss_bytes()
-            load.fill(server, MEMORY_KEYS, _memory_key)
-            per_key[server.name] = (server.settled_rss_bytes() - before) / MEMORY_KEYS
+            load.fill(server, count, _memory_key)
+            per_key[server.name] = (server.settled_rss_bytes() - before) / count
     return per_key
 
 

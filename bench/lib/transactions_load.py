@@ -16,7 +16,7 @@ import replay
 from load import CONNECTIONS
 from processes import Failed, start_lasca, start_redis
 from rows import say
-from wire import encode
+from wire import encode, replies_to
 
 PIPELINES = (1, 16)
 SHARDS = (1, 2)
@@ -123,15 +123,11 @@ LOADS = [
 
 def _reply_to(server, request):
     """As bytes."""
-    marker = b"$6\r\nanswer\r\n"
     with server.raw() as r:
-        r.send(request + encode(b"ECHO", b"answer"))
-        got = bytearray()
-        while not got.endswith(marker):
-            got += r.read_raw()
+        got = replies_to(r, request)
     if b"-" in got:
-        raise Failed(f"{server.name}: {bytes(got[:200])!r}")
-    return bytes(got[:-len(marker)])
+        raise Failed(f"{server.name}: {got[:200]!r}")
+    return got
 
 
 class Replayed:
@@ -145,7 +141,9 @@ class Replayed:
         variants = [b"".join(load.make(v * pipeline + i, *more) for i in range(pipeline))
                     for v in range(VARIANTS)]
         if load.prepare:
-            _reply_to(server, b"".join(load.prepare(v) for v in range(VARIANTS * pipeline)))
+            with server.raw() as r:
+                for v in range(VARIANTS * pipeline):
+                    replies_to(r, load.prepare(v))
         reply_size = len(_reply_to(server, variants[0]))
         if load.subscribers:  # which are not there yet
             reply_size = len(b":%d\r\n" % load.subscribers) * pipeline

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from load import CONNECTIONS, run_tool
 from processes import Failed, start_lasca, start_redis
 from rows import say
+from wire import replies_to
 
 PIPELINES = (1, 50)
 CPU_RATIO_MAX = {1: 0.85, 50: 0.60}
@@ -60,17 +61,15 @@ def _pipe(server, commands):
     with server.raw() as r:
         for start in range(0, len(commands), FILL_BATCH):
             batch = commands[start:start + FILL_BATCH]
-            r.send(b"".join(command + b"\r\n" for command in batch))
-            for _ in batch:
-                reply = r.read_raw()
-                if reply.startswith(b"-"):
-                    raise Failed(f"{server.name}: {reply[:80]!r}")
+            got = replies_to(r, b"".join(command + b"\r\n" for command in batch))
+            if b"-" in got:
+                raise Failed(f"{server.name}: {got[:80]!r}")
 
 
-def _fill(server):
+def _fill(server, members):
     _pipe(server, [b"XGROUP CREATE stream group 0 MKSTREAM"])
     _pipe(server, [b"ZADD big %012d member:%012d" % (i * 7 % BIG_ZSET, i)
-                   for i in range(BIG_ZSET)])
+                   for i in range(members)])
 
 
 def _load(tool, server, step, pipeline, count):
@@ -99,9 +98,10 @@ def run_types(options):
     with ExitStack() as stack:
         servers = [stack.enter_context(start_redis(options.redis)),
                    stack.enter_context(start_lasca(options.server, 1, options.backend))]
+        members = BIG_ZSET // 10 if options.quick else BIG_ZSET
         for server in servers:
-            say(f"{server.name}: a sorted set of {BIG_ZSET:,} members")
-            _fill(server)
+            say(f"{server.name}: a sorted set of {members:,} members")
+            _fill(server, members)
         for number in range(min(options.rounds, ROUNDS_MAX)):
             for step in STEPS:
                 for pipeline in PIPELINES:
@@ -139,13 +139,13 @@ def collections():
     return out
 
 
-def _element_bytes(server, shape):
+def _element_bytes(server, shape, collections_made):
     before = server.settled_rss_bytes()
     for first in range(0, shape.elements, 10_000):
         last = min(first + 10_000, shape.elements)
-        for c in range(shape.collections):
+        for c in range(collections_made):
             _pipe(server, [shape.add % (c, i) for i in range(first, last)])
-    return (server.settled_rss_bytes() - before) / (shape.collections * shape.elements)
+    return (server.settled_rss_bytes() - before) / (collections_made * shape.elements)
 
 
 def run_collections(options):
@@ -156,7 +156,8 @@ def run_collections(options):
         for start in (lambda: start_redis(options.redis),
                       lambda: start_lasca(options.server, 1, options.backend)):
             with start() as server:
-                size = _element_bytes(server, shape)
+                count = shape.collections // 10 if options.quick else shape.collections
+                size = _element_bytes(server, shape, count)
                 figures[shape.name][server.name] = size
                 say(f"{shape.name}, {server.name}: {size:.1f} bytes an element")
     return figures

@@ -44,8 +44,6 @@ static inline size_t back_usable(const void *p)
 #define back_free mi_free
 #define back_aligned mi_malloc_aligned
 #define back_usable mi_usable_size
-
-#define DECOMMIT_DELAY_MS 25 /* mimalloc's default */
 #endif
 
 #ifdef LASCA_SYSTEM_MALLOC
@@ -53,15 +51,10 @@ void mem_free_now(void *p)
 {
     free(p);
 }
-
-void mem_trim(void)
-{
-    malloc_trim(0);
-}
 #else
 /* mimalloc 2.0.9 gives freed pages back after a delay, and looks at them again only when their
- * segment is next used, which after a large removal may be never. So they are given back here; that
- * they read as zeros from then on is nothing that mimalloc minds. */
+ * segment is next used, which after a large removal may be never (mem_trim.c). So they are given
+ * back here; that they read as zeros from then on is nothing that mimalloc minds. */
 void mem_free_now(void *p)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
@@ -71,20 +64,9 @@ void mem_free_now(void *p)
         madvise((void *)first, end - first, MADV_DONTNEED);
     mi_free(p);
 }
-
-/* What other threads have freed of this one's memory becomes pages only now, and these would wait
- * for the delay likewise. That is one option of the process: another thread's free that falls
- * between the two lines is given back early, which costs it time and nothing else. */
-void mem_trim(void)
-{
-    long delay_ms = mi_option_get(mi_option_decommit_delay);
-    mi_option_set(mi_option_decommit_delay, 0);
-    mi_collect(true);
-    mi_option_set(mi_option_decommit_delay, delay_ms ? delay_ms : DECOMMIT_DELAY_MS);
-}
 #endif
 
-/* Freed pages wait DECOMMIT_DELAY_MS for their next use, and each further one that is freed would
+/* Freed pages wait 25 ms for their next use, and each further one that is freed would
  * put that off: after a steady stream of frees most would wait for ever. */
 void mem_start(void)
 {

@@ -18,9 +18,11 @@ void mem_free(void *p);
 /* Frees a block of whole pages (tens of KiB) that will not be needed again soon: its memory goes
  * back to the system at once. */
 void mem_free_now(void *p);
+struct mem_move;
 /* Gives memory that this thread has freed back to the system, as far as whole pages of it are free.
- * Takes time in proportion to what is held: for after a lot was freed. */
-void mem_trim(void);
+ * `m` is the thread's own compaction, begun or not: the pages of its copies are not free. Takes
+ * time in proportion to what is held: for after a lot was freed. */
+void mem_trim(const struct mem_move *m);
 
 /* Pages for slabs, straight from the system, aligned to their size; what is returned goes back to
  * it at once. Each owner (a shard's heap) has a set of its own, so there is no lock. All must be
@@ -46,33 +48,41 @@ void mem_print_statistics(void (*write)(const char *text, void *context), void *
 /* Once, before threads allocate: what the allocator does with freed memory. */
 void mem_start(void);
 
-/* Compaction of this thread's memory. mem_move_start notes which pages are thinly filled; who holds
+struct mem_segment;
+/* A set of addresses, in units of 64 KiB: see mem_map.h. Zeroed memory is an empty one. */
+struct mem_map {
+    struct mem_segment *slots;
+    uint32_t cap, count;
+    bool full;
+};
+
+/* Compaction of this thread's memory. mem_move_look notes which pages are thinly filled; who holds
  * blocks in them (mem_move_wants) is to copy and free these between begin and pause, when
  * allocations come from pages of their own, so that the copies lie close together. The same thread
- * ends what it has started; copies are blocks like others. */
+ * ends what it has started; copies are blocks like others. Zeroed memory is none that has begun. */
 struct mem_move {
     void *fresh;  /* the allocator's heap; NULL: not started */
     void *before; /* what it stands in for */
-    struct mem_range *thin; /* sorted */
-    uint32_t thin_count, thin_cap;
+    struct mem_map thin;
 };
-/* A thread's thinly filled pages, for all threads that may have blocks in them. */
-struct mem_thin {
-    struct mem_range *ranges;
-    uint32_t count;
-};
-/* Walks this thread's pages. */
-void mem_move_start(struct mem_move *m);
-/* Leaves what was noted in the thread's own place among all, and takes what the others have left in
- * theirs, which may be out of date: that moves some blocks in vain. Nobody else uses `all`
- * meanwhile. */
-void mem_move_share(struct mem_move *m, struct mem_thin *all, uint32_t count, uint32_t own);
+/* Walks this thread's pages. Returns the bytes that they hold beyond the blocks in use. */
+uint64_t mem_move_look(struct mem_move *m);
+/* Begins with what the last look has noted. `all` has a place for each thread: leaves it in this
+ * one's, and takes what the others have left in theirs, for all threads may have blocks in them.
+ * That may be out of date, which moves some blocks in vain. Nobody else uses `all` meanwhile. */
+void mem_move_start(struct mem_move *m, struct mem_map *all, uint32_t count, uint32_t own);
+void mem_map_end(struct mem_map *m);
 bool mem_move_wants(const struct mem_move *m, const void *block);
+/* A copy of a block that lies in a thin page, of the same usable size, where whoever points to the
+ * block points from now on and then frees it; NULL: it stays. */
+void *mem_move_copy(const struct mem_move *m, const void *block);
+/* The same for who has the only pointer: the block is freed. Returns where it is now. */
+void *mem_move_block(const struct mem_move *m, void *block);
+/* For a block of mem_alloc_aligned. */
+void *mem_move_aligned(const struct mem_move *m, void *block, size_t size, size_t alignment);
 void mem_move_begin(struct mem_move *m);
 void mem_move_pause(struct mem_move *m);
 void mem_move_end(struct mem_move *m);
-/* Bytes that this thread's pages hold beyond the blocks in use. Walks the pages. */
-uint64_t mem_idle(void);
 
 /* Usable bytes of an allocation of ours, at least the size asked for; 0 for NULL. */
 size_t mem_usable(const void *p);

@@ -2,24 +2,24 @@
  * much; a heap of its own is what gives copies pages of their own. */
 #include "proto/mem.h"
 
-#include <stdlib.h>
+#include <assert.h>
 #include <string.h>
 
 #ifdef LASCA_SYSTEM_MALLOC
-void mem_move_start(struct mem_move *m)
+uint64_t mem_move_look(struct mem_move *m)
 {
     (void)m;
+    return 0;
 }
 
-void mem_move_share(struct mem_move *m, struct mem_thin *all, uint32_t count, uint32_t own)
+void mem_move_start(struct mem_move *m, struct mem_map *all, uint32_t count, uint32_t own)
 {
     (void)m, (void)all, (void)count, (void)own;
 }
 
 bool mem_move_wants(const struct mem_move *m, const void *block)
 {
-    (void)block;
-    return m != NULL; /* every block is moved, so that a sanitizer sees it */
+    return m && block; /* every block is moved, so that a sanitizer sees it */
 }
 
 void mem_move_begin(struct mem_move *m)
@@ -36,86 +36,67 @@ void mem_move_end(struct mem_move *m)
 {
     (void)m;
 }
-
-uint64_t mem_idle(void)
-{
-    return 0;
-}
 #else
 #include <mimalloc.h>
 
-#define DECOMMIT_DELAY_MS 25 /* mimalloc's default */
-/* Pages are thin that are used less than that: eighths. */
-#define THIN_EIGHTHS 6
+#include "proto/mem_map.h"
 
-/* Of a page's blocks. */
-struct mem_range {
-    const char *start, *end;
+/* Pages are thin that are used less than that: sixteenths. What is left thin may so be an eighth of
+ * what is held, at the worst. */
+#define THIN_SHARE 14
+#define SHARES 16
+/* Room for the segments of 4 GB at first. */
+#define ROOM_MIN 128
+
+struct look {
+    struct mem_map *thin;
+    uint64_t idle;
 };
 
-static uint64_t used_of(const mi_heap_area_t *area)
+static bool look_at(const mi_heap_t *heap, const mi_heap_area_t *area, void *block,
+                    size_t block_size, void *context)
 {
-    return (uint64_t)area->used * area->full_block_size;
-}
-
-static void note(struct mem_move *m, struct mem_range range)
-{
-    if (m->thin_count == m->thin_cap) {
-        m->thin_cap = m->thin_cap ? m->thin_cap * 2 : 256;
-        m->thin = mem_realloc(m->thin, m->thin_cap * sizeof(*m->thin));
-    }
-    m->thin[m->thin_count++] = range;
-}
-
-static bool note_thin(const mi_heap_t *heap, const mi_heap_area_t *area, void *block,
-                      size_t block_size, void *context)
-{
-    if (area->used && used_of(area) < area->reserved / 8 * THIN_EIGHTHS)
-        note(context, (struct mem_range){area->blocks, (char *)area->blocks + area->committed});
+    struct look *look = context;
+    uint64_t used = (uint64_t)area->used * area->full_block_size;
+    if (used >= area->committed)
+        return true;
+    look->idle += area->committed - used;
+    uintptr_t from = (uintptr_t)area->blocks;
+    if (area->used && used < area->committed / SHARES * THIN_SHARE)
+        mem_map_mark(look->thin, from, from + area->committed);
     return true;
 }
 
-static int compare(const void *a, const void *b)
+uint64_t mem_move_look(struct mem_move *m)
 {
-    const struct mem_range *x = a, *y = b;
-    return x->start < y->start ? -1 : x->start > y->start;
+    struct look look = {.thin = &m->thin};
+    for (uint32_t room = ROOM_MIN;; room *= 2) {
+        look.idle = 0;
+        mem_map_start(&m->thin, room);
+        mi_heap_visit_blocks(mi_heap_get_backing(), false, look_at, &look);
+        if (!m->thin.slots || !m->thin.full)
+            return look.idle;
+    }
 }
 
-void mem_move_start(struct mem_move *m)
+void mem_move_start(struct mem_move *m, struct mem_map *all, uint32_t count, uint32_t own)
 {
-    *m = (struct mem_move){0};
-    mi_heap_visit_blocks(mi_heap_get_default(), false, note_thin, m);
-}
-
-void mem_move_share(struct mem_move *m, struct mem_thin *all, uint32_t count, uint32_t own)
-{
-    struct mem_thin *place = &all[own];
-    size_t size = m->thin_count * sizeof(*m->thin);
-    place->ranges = mem_realloc(place->ranges, size);
-    place->count = m->thin_count;
-    if (size)
-        memcpy(place->ranges, m->thin, size);
+    uint32_t segments = 0;
+    mem_map_start(&all[own], m->thin.count);
+    mem_map_add(&all[own], &m->thin);
     for (uint32_t i = 0; i < count; i++)
-        for (uint32_t k = 0; i != own && k < all[i].count; k++)
-            note(m, all[i].ranges[k]);
-    if (!m->thin_count)
-        return;
-    qsort(m->thin, m->thin_count, sizeof(*m->thin), compare);
-    m->fresh = mi_heap_new();
+        segments += all[i].count;
+    mem_map_reserve(&m->thin, segments);
+    for (uint32_t i = 0; i < count; i++)
+        if (i != own)
+            mem_map_add(&m->thin, &all[i]);
+    if (m->thin.count)
+        m->fresh = mi_heap_new();
 }
 
 bool mem_move_wants(const struct mem_move *m, const void *block)
 {
-    const char *at = block;
-    uint32_t low = 0, high = m->fresh ? m->thin_count : 0;
-    while (low < high) {
-        uint32_t middle = (low + high) / 2;
-        if (m->thin[middle].start <= at)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low > 0 && at < m->thin[low - 1].end;
+    return m->fresh && mem_map_has(&m->thin, (uintptr_t)block);
 }
 
 void mem_move_begin(struct mem_move *m)
@@ -123,7 +104,6 @@ void mem_move_begin(struct mem_move *m)
     if (!m->fresh)
         return;
     m->before = mi_heap_set_default(m->fresh);
-    mi_option_set(mi_option_decommit_delay, 0);
 }
 
 void mem_move_pause(struct mem_move *m)
@@ -131,33 +111,43 @@ void mem_move_pause(struct mem_move *m)
     if (!m->fresh)
         return;
     mi_heap_set_default(m->before);
-    mi_option_set(mi_option_decommit_delay, DECOMMIT_DELAY_MS);
 }
 
 /* The pages go to the thread's own heap. */
 void mem_move_end(struct mem_move *m)
 {
-    if (m->fresh) {
+    if (m->fresh)
         mi_heap_delete(m->fresh);
-        mem_trim();
-    }
-    mem_free(m->thin);
+    mem_map_end(&m->thin);
     *m = (struct mem_move){0};
 }
-
-static bool add_idle(const mi_heap_t *heap, const mi_heap_area_t *area, void *block,
-                     size_t block_size, void *context)
-{
-    uint64_t *idle = context;
-    uint64_t used = used_of(area);
-    *idle += area->committed > used ? area->committed - used : 0;
-    return true;
-}
-
-uint64_t mem_idle(void)
-{
-    uint64_t idle = 0;
-    mi_heap_visit_blocks(mi_heap_get_default(), false, add_idle, &idle);
-    return idle;
-}
 #endif
+
+void *mem_move_copy(const struct mem_move *m, const void *block)
+{
+    if (!mem_move_wants(m, block))
+        return NULL;
+    size_t size = mem_usable(block);
+    void *copy = mem_alloc(size);
+    assert(mem_usable(copy) == size);
+    return memcpy(copy, block, size);
+}
+
+void *mem_move_block(const struct mem_move *m, void *block)
+{
+    void *copy = mem_move_copy(m, block);
+    if (!copy)
+        return block;
+    mem_free(block);
+    return copy;
+}
+
+void *mem_move_aligned(const struct mem_move *m, void *block, size_t size, size_t alignment)
+{
+    if (!mem_move_wants(m, block))
+        return block;
+    void *copy = mem_alloc_aligned(size, alignment);
+    memcpy(copy, block, size);
+    mem_free(block);
+    return copy;
+}

@@ -16,13 +16,16 @@
 /* What is idle is worth a pass from here on: so much, and such a part of the data. */
 #define IDLE_MIN (UINT64_C(512) << 10)
 #define IDLE_SHARE 16
-/* ... and by such a part more than the last pass has left, where that had changed less. */
-#define LEFT_SHARE 4
+/* A pass was of use that has made such a part of what was idle less, or in whose time such a part
+ * of the data has come or gone. Others have a pause behind them, doubled each time; what is idle
+ * ends it early where it has grown by that part. */
+#define USE_SHARE 4
 #define CHANGED_SHARE 16
+#define PAUSE_MIN_US 4000000
+#define PAUSE_MAX_US 64000000
 /* How long a slice holds the loop, and all of them in a cron's period of 100 ms. */
 #define SLICE_US 200
 #define PERIOD_US 10000
-#define SLICE_BUCKETS 4
 
 static int64_t monotonic_us(void)
 {
@@ -35,7 +38,7 @@ static int64_t monotonic_us(void)
  * had it borrowed. */
 struct compact_shared {
     pthread_mutex_t lock;   /* of thin */
-    struct mem_thin *thin;  /* by core */
+    struct mem_map *thin;   /* by core */
     /* Count passes that began by themselves, and passes that ended. Relaxed: who sees it a look
      * later does then what it would have done now. */
     _Atomic uint32_t begun, ended;
@@ -52,7 +55,7 @@ struct compact_shared *compact_create(uint32_t core_count)
 void compact_destroy(struct compact_shared *s, uint32_t core_count)
 {
     for (uint32_t i = 0; i < core_count; i++)
-        mem_free(s->thin[i].ranges);
+        mem_map_end(&s->thin[i]);
     mem_free(s->thin);
     pthread_mutex_destroy(&s->lock);
     mem_free(s);
@@ -61,16 +64,6 @@ void compact_destroy(struct compact_shared *s, uint32_t core_count)
 static bool is_much(uint64_t idle, uint64_t data)
 {
     return idle > IDLE_MIN && idle > data / IDLE_SHARE;
-}
-
-static bool is_worth(uint64_t idle, uint64_t data, uint64_t left)
-{
-    return is_much(idle, data) && idle > left + left / LEFT_SHARE;
-}
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
 }
 
 static bool may_compact(const struct core *c)
@@ -102,9 +95,8 @@ static void begin(struct core *c, bool values, bool by_itself)
 {
     struct compact_shared *shared = server->compaction;
     if (values) {
-        mem_move_start(&c->moving);
         pthread_mutex_lock(&shared->lock);
-        mem_move_share(&c->moving, shared->thin, server->core_count, c->index);
+        mem_move_start(&c->moving, shared->thin, server->core_count, c->index);
         pthread_mutex_unlock(&shared->lock);
     }
     if (values && by_itself)
@@ -112,6 +104,15 @@ static void begin(struct core *c, bool values, bool by_itself)
             atomic_fetch_add_explicit(&shared->begun, 1, memory_order_relaxed) + 1;
     compact_start(&c->shard, values ? &c->moving : NULL);
     c->compacting = true;
+}
+
+/* True while the last pass's being of no use keeps from another one. */
+static bool is_pausing(struct core *c, uint64_t idle)
+{
+    /* What has gone since is nothing that a pass has failed to move. */
+    if (idle < c->compact_left)
+        c->compact_left = idle;
+    return c->now_us < c->compact_again_us && idle <= c->compact_left + c->compact_left / USE_SHARE;
 }
 
 void compact_look(struct core *c)
@@ -124,46 +125,42 @@ void compact_look(struct core *c)
     c->compact_looked_us = c->now_us;
     note_ended(c);
     uint64_t data = shard_data(s);
-    uint64_t slabs = heap_idle(&s->heap), values = mem_idle();
-    /* What has gone since is nothing that a pass has failed to move. */
-    c->compact_left_slabs = least(c->compact_left_slabs, slabs);
-    c->compact_left_values = least(c->compact_left_values, values);
-    bool own = s->block_bytes && is_worth(values, data, c->compact_left_values);
-    bool called = is_called(c);
-    if (!own && !called && !is_worth(slabs, data, c->compact_left_slabs))
+    uint64_t slabs = heap_idle(&s->heap), values = mem_move_look(&c->moving);
+    bool own = is_much(values, data), called = is_called(c);
+    bool pausing = is_pausing(c, slabs + values);
+    if (!called && (pausing || (!own && !is_much(slabs, data)))) {
+        mem_move_end(&c->moving);
         return;
+    }
     c->compact_begun_data = data;
-    c->compact_begun_slabs = slabs;
-    c->compact_begun_values = own || called ? values : 0;
-    begin(c, own || called, own);
+    c->compact_begun = slabs + values;
+    begin(c, own || called, own && !pausing);
 }
 
-/* What the next pass is to be better than: nothing, where this one was of use. */
-static uint64_t left(uint64_t begun, uint64_t idle)
+static bool differs(uint64_t begun, uint64_t now, uint64_t share)
 {
-    uint64_t part = begun / LEFT_SHARE;
-    return idle < begun - part || idle > begun + part ? 0 : idle;
+    uint64_t part = begun / share;
+    return now < begun - part || now > begun + part;
 }
 
-/* So much has come or gone during the pass that it says nothing of the next. */
-static bool is_other(uint64_t begun, uint64_t data)
-{
-    uint64_t part = begun / CHANGED_SHARE;
-    return data < begun - part || data > begun + part;
-}
-
+/* A pass that was of use may have left something that has become thin meanwhile: it is looked again
+ * at once. So nothing thin is left for longer than PAUSE_MAX_US that a pass could move. */
 static void end(struct core *c)
 {
-    bool other = is_other(c->compact_begun_data, shard_data(&c->shard));
+    struct shard *s = &c->shard;
     mem_move_end(&c->moving);
     c->compacting = false;
-    c->compact_left_slabs =
-        other ? 0 : left(c->compact_begun_slabs, heap_idle(&c->shard.heap));
-    if (!c->compact_left_slabs)
-        c->compact_looked_us = 0; /* more may be to gain at once */
-    if (!c->compact_begun_values)
-        return;
-    c->compact_left_values = other ? 0 : left(c->compact_begun_values, mem_idle());
+    mem_trim(&c->moving);
+    c->compact_left = heap_idle(&s->heap) + mem_move_look(&c->moving);
+    mem_move_end(&c->moving);
+    if (differs(c->compact_begun, c->compact_left, USE_SHARE) ||
+        differs(c->compact_begun_data, shard_data(s), CHANGED_SHARE))
+        c->compact_pause_us = c->compact_again_us = c->compact_looked_us = 0;
+    else
+        c->compact_pause_us = c->compact_pause_us ? 2 * c->compact_pause_us : PAUSE_MIN_US;
+    if (c->compact_pause_us > PAUSE_MAX_US)
+        c->compact_pause_us = PAUSE_MAX_US;
+    c->compact_again_us = c->now_us + c->compact_pause_us;
     c->compact_seen_ended +=
         atomic_fetch_add_explicit(&server->compaction->ended, 1, memory_order_relaxed) ==
         c->compact_seen_ended;
@@ -180,7 +177,7 @@ void compact_slice(struct core *c)
     mem_move_begin(&c->moving);
     bool more = true;
     while (more && now_us - start_us < SLICE_US) {
-        more = compact_step(&c->shard, SLICE_BUCKETS);
+        more = compact_step(&c->shard, 1);
         now_us = monotonic_us();
     }
     mem_move_pause(&c->moving);

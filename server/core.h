@@ -260,8 +260,8 @@ struct core {
     int64_t compact_looked_us, compact_used_us; /* last look; of this period */
     uint32_t compact_seen_begun, compact_seen_ended; /* of all cores' passes: see compact.c */
     uint64_t compact_begun_data; /* of the shard, at the last pass's begin */
-    uint64_t compact_begun_slabs, compact_begun_values; /* idle before the last pass, bytes */
-    uint64_t compact_left_slabs, compact_left_values;   /* ... and after it: see compact.c */
+    uint64_t compact_begun, compact_left; /* idle before the last pass and after it, bytes */
+    int64_t compact_pause_us, compact_again_us; /* after passes of no use: how long, until when */
     struct mem_move moving;    /* of the pass that is on */
     bool sweeping;             /* the last sweep slice was fruitful: another one is due */
     int64_t sweep_used_us;     /* in this period */

@@ -150,18 +150,6 @@ void cron_await_pause_end(struct core *c)
         c->next_cron_us = c->now_us + wait_us;
 }
 
-/* The allocator's delay is one for all threads (proto/mem.c), so that only one may trim at a time:
- * whoever comes meanwhile does it at its next cron. */
-static void trim(struct core *c)
-{
-    /* Relaxed: it orders nothing but the trims' begins and ends. */
-    c->trim_asked = atomic_exchange_explicit(&server->trimming, true, memory_order_relaxed);
-    if (c->trim_asked)
-        return;
-    mem_trim();
-    atomic_store_explicit(&server->trimming, false, memory_order_relaxed);
-}
-
 /* For INFO's used_memory_peak; and gives back what a large removal has left with the allocator. */
 static void note_memory(struct core *c)
 {
@@ -183,7 +171,8 @@ static void note_memory(struct core *c)
         return;
     c->dropped_bytes = 0;
     c->trim_mark = data;
-    trim(c);
+    c->trim_asked = false;
+    mem_trim(&c->moving);
 }
 
 /* Frees what was put aside, for a little while. */

@@ -104,7 +104,6 @@ struct server {
     int64_t client_memory_quantum; /* a core adds to the sum from so many bytes on */
     _Atomic int64_t client_memory; /* the sum of all cores */
     _Atomic bool evicting;         /* some core has the right to evict */
-    _Atomic bool trimming;    /* some core gives memory back to the system: see cron.c */
     bool active_expire;       /* DEBUG SET-ACTIVE-EXPIRE */
     bool cron_paused;         /* DEBUG PAUSE-CRON */
     bool restores_unchecked;  /* DEBUG SET-SKIP-CHECKSUM-VALIDATION */

@@ -32,6 +32,7 @@ void shard_init(struct shard *s, uint32_t index, const struct keyspace *k, uint6
 void shard_deinit(struct shard *s)
 {
     snapshot_deinit(s);
+    compact_stop(s);
     for (uint32_t i = 0; i < s->keyspace->db_count; i++) {
         db_clear(s, i, false);
         table_deinit(&s->dbs[i].keys);

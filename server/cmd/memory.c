@@ -229,7 +229,7 @@ static void purge_run(struct call *c)
 {
     struct core *core = server->cores[c->shard->index];
     if (core == core_self()) {
-        mem_trim();
+        mem_trim(&core->moving);
         return;
     }
     core->trim_asked = true;

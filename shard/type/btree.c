@@ -719,3 +719,61 @@ void btree_check(const struct btree *t)
     }
     assert(c.node_count == t->node_count && c.node_bytes == t->node_bytes);
 }
+
+/* ---- Compaction ---- */
+
+/* Where the path's node of a level is pointed to from above. */
+static struct btree_node **link_above(struct btree *t, const struct path *path, uint32_t level)
+{
+    return level ? &path->nodes[level - 1]->children[path->at[level - 1]] : &t->root;
+}
+
+/* An inner node is looked at with the first leaf below it. */
+static void move_inner(struct btree *t, struct path *path, const struct mem_move *m)
+{
+    bool first = true;
+    for (uint32_t level = t->height; level-- > 0 && first;) {
+        first = path->at[level] == 0;
+        if (!first)
+            return;
+        path->nodes[level] = mem_move_block(m, path->nodes[level]);
+        *link_above(t, path, level) = &path->nodes[level]->node;
+    }
+}
+
+static void move_leaf(struct btree *t, struct path *path, const struct mem_move *m)
+{
+    struct btree_leaf *leaf = mem_move_block(m, path->leaf);
+    if (leaf == path->leaf)
+        return;
+    if (leaf->previous)
+        leaf->previous->next = leaf;
+    if (leaf->next)
+        leaf->next->previous = leaf;
+    *link_above(t, path, t->height) = &leaf->node;
+    path->leaf = leaf;
+}
+
+uint64_t btree_move_memory(struct btree *t, uint64_t rank, const struct mem_move *m,
+                           void (*moves)(void *context, const struct btree_item *from,
+                                         struct btree_item *to),
+                           void *context)
+{
+    struct path path;
+    assert(rank < t->count);
+    find_rank(t, rank, &path);
+    move_inner(t, &path, m);
+    move_leaf(t, &path, m);
+    struct btree_node *n = &path.leaf->node;
+    for (uint32_t i = 0; i < n->count; i++) {
+        struct btree_item *from = n->items[i], *to = mem_move_copy(m, from);
+        if (!to)
+            continue;
+        n->items[i] = to;
+        if (i == 0)
+            refresh_path(t, &path);
+        moves(context, from, to);
+        mem_free(from);
+    }
+    return rank - path.leaf_at + n->count;
+}

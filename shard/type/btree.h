@@ -95,6 +95,15 @@ static inline struct btree_item *btree_next(struct btree_place *p);
 /* The item before the place, which moves back before it; NULL at the start. */
 static inline struct btree_item *btree_previous(struct btree_place *p);
 
+/* Compaction: moves the leaf that holds this rank, which is below the count, and its items, as `m`
+ * wants it, and with the first leaf below it an inner node. `moves` is told of each item before it
+ * is freed. Returns the rank behind the leaf's last item. */
+struct mem_move;
+uint64_t btree_move_memory(struct btree *t, uint64_t rank, const struct mem_move *m,
+                           void (*moves)(void *context, const struct btree_item *from,
+                                         struct btree_item *to),
+                           void *context);
+
 /* For tests: aborts on a broken invariant. */
 void btree_check(const struct btree *t);
 

@@ -198,6 +198,21 @@ static struct value copy(const struct value *v)
     return (struct value){v->type, v->encoding, fields_copy(v->data)};
 }
 
+static uint64_t move(struct value *v, uint64_t position, uint64_t *budget,
+                     const struct mem_move *m)
+{
+    if (position == 0)
+        v->data = mem_move_block(m, v->data);
+    if (v->encoding == ENC_TABLE)
+        return fields_move(v->data, position, budget, m);
+    if (v->encoding == ENC_LISTPACK_EX) {
+        struct packed_expiring *p = v->data;
+        p->lp = mem_move_block(m, p->lp);
+    }
+    value_spend(budget, 1);
+    return 0;
+}
+
 static const char *encoding_name(const struct value *v)
 {
     switch (v->encoding) {
@@ -229,6 +244,7 @@ const struct value_ops hash_ops = {
     .memory = memory,
     .parts = parts,
     .free_some = free_some,
+    .move = move,
     .copy = copy,
     .encoding_name = encoding_name,
     .next_due_ms = next_due_ms,

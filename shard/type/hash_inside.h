@@ -81,6 +81,9 @@ struct fields *fields_create(const struct keyspace *k);
 /* Frees about *budget allocations; true when nothing is left, not even `f`. */
 bool fields_free_some(struct fields *f, uint64_t *budget);
 struct fields *fields_copy(const struct fields *f);
+/* As value_ops.move, of all but the head. */
+uint64_t fields_move(struct fields *f, uint64_t position, uint64_t *budget,
+                     const struct mem_move *m);
 size_t fields_memory(const struct fields *f);
 void fields_read(const struct field_item *item, struct hash_pair *pair);
 bool fields_get(const struct fields *f, struct slice field, int64_t now_ms,

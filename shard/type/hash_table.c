@@ -525,6 +525,38 @@ struct fields *fields_copy(const struct fields *f)
     return copy;
 }
 
+struct moving {
+    const struct mem_move *m;
+    uint64_t looked_at;
+};
+
+static void move_item(void *context, void *visited, struct table_place at)
+{
+    struct moving *moving = context;
+    struct field_item *item = mem_move_block(moving->m, visited);
+    if (item != visited)
+        table_replace(at, item, table_mark(at));
+    struct value_block *block = item_block(item);
+    if (block) {
+        block = mem_move_block(moving->m, block);
+        memcpy(item_area(item), &block, sizeof(block));
+    }
+    moving->looked_at += block ? 2 : 1;
+}
+
+uint64_t fields_move(struct fields *f, uint64_t position, uint64_t *budget,
+                     const struct mem_move *m)
+{
+    struct moving moving = {.m = m};
+    assert(!f->view);
+    do {
+        moving.looked_at++;
+        position = table_move(&f->table, position, 1, m, move_item, &moving);
+    } while (position && moving.looked_at < *budget);
+    value_spend(budget, moving.looked_at);
+    return position;
+}
+
 size_t fields_memory(const struct fields *f)
 {
     return mem_usable(f) + table_memory(&f->table) + f->item_bytes;

@@ -219,72 +219,37 @@ void heap_free(struct heap *h, void *block, size_t size)
 
 /* --- Compaction --- */
 
-/* Pages by how full they are. */
-#define FILL_STEPS 16
-/* Fewer pages than this part of a class's are not worth the moving. */
-#define EVACUATE_SHARE 8
+/* Pages are thin that are used less than that: sixteenths. */
+#define THIN_SHARE 14
+#define SHARES 16
 
 size_t heap_idle(const struct heap *h)
 {
     return h->held_bytes - h->used_bytes - h->empty_count * HEAP_PAGE_SIZE;
 }
 
-static uint32_t page_cap(const struct heap_page *p)
+#ifndef LASCA_SYSTEM_MALLOC
+static bool is_thin(const struct heap *h, const struct heap_page *p)
 {
-    return (uint32_t)(HEAP_PAGE_SIZE - offsetof(struct heap_page, blocks)) / p->block_size;
+    return (size_t)p->used * p->block_size < HEAP_PAGE_SIZE / SHARES * THIN_SHARE &&
+           p != h->partial[p->class] && has_room(p);
 }
+#endif
 
-static uint32_t fill_of(const struct heap_page *p)
+bool heap_evacuates(struct heap *h, const void *block, size_t size)
 {
-    return p->used * FILL_STEPS / (page_cap(p) + 1);
-}
-
-/* How many pages of a class could be empty, and how many there are of each fill. */
-static uint32_t count_spare(const struct heap_page *p, uint32_t *fills)
-{
-    uint32_t pages = 0, cap = p ? page_cap(p) : 1;
-    uint64_t used = 0;
-    for (; p; p = p->next) {
-        pages++;
-        used += p->used;
-        fills[fill_of(p)]++;
-    }
-    uint32_t spare = pages - (uint32_t)((used + cap - 1) / cap);
-    return spare > pages / EVACUATE_SHARE ? spare : 0;
-}
-
-static void evacuate_class(struct heap *h, unsigned class)
-{
-    uint32_t fills[FILL_STEPS] = {0}, below = 0, fill = 0;
-    uint32_t spare = count_spare(h->partial[class], fills);
-    while (fill < FILL_STEPS && below + fills[fill] <= spare)
-        below += fills[fill++];
-    uint32_t within = spare - below; /* of those that are exactly so full */
-    for (struct heap_page *p = h->partial[class], *next; spare && p; p = next) {
-        next = p->next;
-        uint32_t own = fill_of(p);
-        if (own > fill || (own == fill && within == 0))
-            continue;
-        within -= own == fill;
-        take_out(&h->partial[class], p);
+#ifdef LASCA_SYSTEM_MALLOC
+    return h && block && size; /* every one is moved, so that a sanitizer sees it */
+#else
+    if (heap_class_size(size) > SLAB_BLOCK_MAX)
+        return false;
+    struct heap_page *p = page_of(block);
+    if (!p->evacuating && is_thin(h, p)) {
+        take_out(&h->partial[p->class], p);
         p->evacuating = true;
         put_first(&h->evacuating, p);
     }
-}
-
-void heap_evacuate(struct heap *h)
-{
-    heap_evacuate_end(h);
-    for (unsigned class = 0; class < HEAP_CLASS_COUNT; class++)
-        evacuate_class(h, class);
-}
-
-bool heap_evacuates(const void *block, size_t size)
-{
-#ifdef LASCA_SYSTEM_MALLOC
-    return block && size; /* every one is moved, so that a sanitizer sees it */
-#else
-    return heap_class_size(size) <= SLAB_BLOCK_MAX && page_of(block)->evacuating;
+    return p->evacuating;
 #endif
 }
 

@@ -49,11 +49,10 @@ void heap_free(struct heap *h, void *block, size_t size);
 size_t heap_class_size(size_t size);
 /* Bytes held beyond the blocks in use, but for the pages kept for reuse. */
 size_t heap_idle(const struct heap *h);
-/* Compaction. Chooses in each class the least used pages, as many as what is in use there has room
- * in the others: whoever moves their blocks elsewhere makes them empty. Walks all partial pages. */
-void heap_evacuate(struct heap *h);
-/* True where the block lies in one of them. */
-bool heap_evacuates(const void *block, size_t size);
+/* Compaction: whoever goes through all blocks, and moves those of which heap_evacuates says so,
+ * makes the thinly used pages empty. A page is chosen when its first block is met, so that all its
+ * others are still to come; the page that is being filled stays. */
+bool heap_evacuates(struct heap *h, const void *block, size_t size);
 /* Those that are not empty by now are pages like others again. */
 void heap_evacuate_end(struct heap *h);
 /* The self-check of tests: aborts on a broken invariant. */

@@ -367,6 +367,15 @@ static bool free_some(struct value *v, uint64_t *budget)
     return true;
 }
 
+static uint64_t move(struct value *v, uint64_t position, uint64_t *budget,
+                     const struct mem_move *m)
+{
+    if (position == 0)
+        v->data = mem_move_block(m, v->data);
+    value_spend(budget, 1);
+    return v->encoding == ENC_QUICKLIST && quicklist_move(v->data, position == 0, budget, m);
+}
+
 static struct value copy(const struct value *v)
 {
     struct value twin = *v;
@@ -388,6 +397,7 @@ const struct value_ops list_ops = {
     .memory = memory,
     .parts = parts,
     .free_some = free_some,
+    .move = move,
     .copy = copy,
     .encoding_name = encoding_name,
 };

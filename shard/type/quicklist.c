@@ -94,6 +94,8 @@ static void remove_node(struct quicklist *q, struct quicklist_node *n)
 {
     *(n->previous ? &n->previous->next : &q->first) = n->next;
     *(n->next ? &n->next->previous : &q->last) = n->previous;
+    if (q->moving == n)
+        q->moving = n->next;
     q->node_count--;
     q->count -= n->count;
     q->memory -= node_held(n);
@@ -381,6 +383,27 @@ bool quicklist_free_some(struct quicklist *q, uint64_t *budget)
         return false;
     mem_free(q);
     return true;
+}
+
+static struct quicklist_node *move_node(struct quicklist *q, struct quicklist_node *n,
+                                        const struct mem_move *m)
+{
+    n = mem_move_block(m, n);
+    *(n->previous ? &n->previous->next : &q->first) = n;
+    *(n->next ? &n->next->previous : &q->last) = n;
+    n->bytes = mem_move_block(m, n->bytes);
+    return n;
+}
+
+bool quicklist_move(struct quicklist *q, bool from_start, uint64_t *budget,
+                    const struct mem_move *m)
+{
+    assert(!q->view);
+    if (from_start)
+        q->moving = q->first;
+    for (; q->moving && *budget > 0; *budget -= *budget < 2 ? *budget : 2)
+        q->moving = move_node(q, q->moving, m)->next;
+    return q->moving != NULL;
 }
 
 void quicklist_append_listpack(struct quicklist *q, unsigned char *lp)

@@ -34,6 +34,7 @@ struct quicklist {
     uint32_t depth;
     uint32_t stamp;    /* of nodes that are new or not those of the view any more */
     struct view *view; /* open on it, or NULL */
+    struct quicklist_node *moving; /* compaction goes on with it; NULL: none has begun */
 };
 
 /* What a node may hold. */
@@ -75,6 +76,12 @@ uint64_t quicklist_remove(struct quicklist *q, const struct quicklist_limits *li
 /* The same in one listpack. */
 uint64_t quicklist_remove_packed(unsigned char **lp, struct slice value, uint64_t max,
                                  bool backward);
+
+struct mem_move;
+/* Compaction: has nodes moved as `m` wants it, from the first on, or from where the last call
+ * stopped, until *budget is used up. True where more are left. */
+bool quicklist_move(struct quicklist *q, bool from_start, uint64_t *budget,
+                    const struct mem_move *m);
 
 /* The node of the element at `index`, which exists, and the element's index within it. */
 struct quicklist_node *quicklist_seek(const struct quicklist *q, uint64_t index, uint32_t *offset);

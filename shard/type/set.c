@@ -396,6 +396,38 @@ static bool free_some(struct value *v, uint64_t *budget)
     return done;
 }
 
+struct moving {
+    const struct mem_move *m;
+    uint64_t looked_at;
+};
+
+static void move_member(void *context, void *item, struct table_place at)
+{
+    struct moving *moving = context;
+    void *moved = mem_move_block(moving->m, item);
+    if (moved != item)
+        table_replace(at, moved, false);
+    moving->looked_at++;
+}
+
+static uint64_t move(struct value *v, uint64_t position, uint64_t *budget,
+                     const struct mem_move *m)
+{
+    struct moving moving = {.m = m, .looked_at = 1};
+    if (position == 0)
+        v->data = mem_move_block(m, v->data);
+    if (v->encoding == ENC_TABLE) {
+        struct set_table *t = v->data;
+        assert(!t->view);
+        do {
+            moving.looked_at++;
+            position = table_move(&t->members, position, 1, m, move_member, &moving);
+        } while (position && moving.looked_at < *budget);
+    }
+    value_spend(budget, moving.looked_at);
+    return position;
+}
+
 static struct value copy(const struct value *v)
 {
     struct value copied = *v;
@@ -431,6 +463,7 @@ const struct value_ops set_ops = {
     .memory = memory,
     .parts = parts,
     .free_some = free_some,
+    .move = move,
     .copy = copy,
     .encoding_name = encoding_name,
 };

@@ -123,6 +123,8 @@ static void node_unlink(struct stream *s, struct stream_node *n)
         n->next->previous = n->previous;
     else
         s->last = n->previous;
+    if (s->moving == n)
+        s->moving = n->next;
     unaccount_node(s, n);
 }
 
@@ -711,6 +713,37 @@ static bool free_some(struct value *v, uint64_t *budget)
     return true;
 }
 
+static struct stream_node *move_node(struct stream *s, struct stream_node *n,
+                                     const struct mem_move *m)
+{
+    n->listpack = mem_move_block(m, n->listpack);
+    struct stream_node *moved = mem_move_copy(m, n);
+    if (!moved)
+        return n;
+    *(n->previous ? &n->previous->next : &s->first) = moved;
+    *(n->next ? &n->next->previous : &s->last) = moved;
+    unsigned char key[STREAM_ID_KEY_SIZE];
+    stream_id_write_key(key, n->master);
+    void *former = rax_put(&s->nodes, (struct slice){(char *)key, sizeof(key)}, moved);
+    assert(former == n);
+    mem_free(n);
+    return moved;
+}
+
+/* The messages. The head stays, as the trees point to its account; so do the trees, and groups. */
+static uint64_t move(struct value *v, uint64_t position, uint64_t *budget,
+                     const struct mem_move *m)
+{
+    struct stream *s = v->data;
+    assert(!s->view);
+    if (position == 0)
+        s->moving = s->first;
+    value_spend(budget, 1);
+    for (; s->moving && *budget > 0; value_spend(budget, 2))
+        s->moving = move_node(s, s->moving, m)->next;
+    return s->moving != NULL;
+}
+
 static struct value copy(const struct value *v)
 {
     struct value copied = create(NULL);
@@ -739,6 +772,7 @@ const struct value_ops stream_ops = {
     .memory = memory,
     .parts = parts,
     .free_some = free_some,
+    .move = move,
     .copy = copy,
     .encoding_name = encoding_name,
 };

@@ -44,6 +44,7 @@ struct stream {
     struct rax_account account;      /* all that the stream holds, itself included */
     struct view *view;               /* open on it, or NULL */
     uint32_t stamp; /* of nodes, groups and nacks that are new or not the view's any more */
+    struct stream_node *moving; /* compaction goes on with it; NULL: none has begun */
 };
 
 static inline struct stream *stream_of(const struct value *v)

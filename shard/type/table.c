@@ -408,6 +408,47 @@ uint64_t table_scan(struct table *t, uint64_t position, uint64_t items, uint64_t
     }
 }
 
+static void move_chain(struct table_bucket *b, const struct mem_move *m)
+{
+    for (struct table_bucket *next; (next = table_chained(b)); b = next) {
+        next = mem_move_aligned(m, next, sizeof(*next), sizeof(*next));
+        table_slot_set(b, LAST_SLOT, (uintptr_t)next);
+    }
+}
+
+/* The segment of a bucket, with its first one, so that each is looked at once. */
+static void move_segment(struct table *t, uint64_t index, const struct mem_move *m)
+{
+    uint64_t segment = index / TABLE_SEGMENT_BUCKETS;
+    if (index % TABLE_SEGMENT_BUCKETS)
+        return;
+    size_t size = segment_size(segment, t->bucket_count) * sizeof(struct table_bucket);
+    t->segments[segment] =
+        mem_move_aligned(m, t->segments[segment], size, sizeof(struct table_bucket));
+}
+
+uint64_t table_move(struct table *t, uint64_t position, uint64_t buckets, const struct mem_move *m,
+                    void (*visit)(void *context, void *item, struct table_place at),
+                    void *context)
+{
+    if (t->bucket_count == 0 || position >> POSITION_BITS)
+        return 0;
+    if (position == 0)
+        t->segments = mem_move_block(m, t->segments);
+    for (; buckets > 0; buckets--) {
+        uint64_t index = table_index(t, reverse48(position));
+        move_segment(t, index, m);
+        move_chain(table_bucket_at(t, index), m);
+        if (visit)
+            visit_chain(table_bucket_at(t, index), false, visit, context);
+        position = run_end(t, index) & (((uint64_t)1 << POSITION_BITS) - 1);
+        if (!position)
+            return 0;
+        table_prefetch(table_bucket_at(t, table_index(t, reverse48(position))));
+    }
+    return position;
+}
+
 /* ---- Picking at random ---- */
 
 /* Items in a bucket and its chain. */

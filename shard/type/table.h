@@ -42,6 +42,8 @@ struct table_bucket {
 _Static_assert(sizeof(struct table_bucket) == 64, "a bucket is a cache line");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "slots are the low bytes of a pointer");
 
+struct mem_move;
+
 struct table_type {
     /* The hash of an item: the same as it was added with. `context` is the table's. */
     uint64_t (*hash)(const void *item, const void *context);
@@ -105,6 +107,11 @@ static inline void table_prefetch_items(const struct table *t, uint64_t hash);
 uint64_t table_scan(struct table *t, uint64_t position, uint64_t items, uint64_t buckets,
                     bool marked_only,
                     void (*visit)(void *context, void *item, struct table_place at), void *context);
+/* Compaction: a table_scan of `buckets` buckets at least 1 that also moves the table's own memory
+ * as `m` wants it. `visit` may be NULL. */
+uint64_t table_move(struct table *t, uint64_t position, uint64_t buckets, const struct mem_move *m,
+                    void (*visit)(void *context, void *item, struct table_place at),
+                    void *context);
 /* The point in scan order at which a scan comes by the items of this hash: those with points below
  * a scan's position are behind it. */
 uint64_t table_point(uint64_t hash);

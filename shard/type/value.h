@@ -42,6 +42,8 @@ struct value_gone {
     void *context;
 };
 
+struct mem_move;
+
 struct value_ops {
     /* An empty value, in the smallest encoding; to be filled or freed. */
     struct value (*create)(const struct keyspace *k);
@@ -54,6 +56,12 @@ struct value_ops {
     /* Frees about *budget allocations and takes them off *budget; true when nothing is left. Until
      * then the value can only be freed on. */
     bool (*free_some)(struct value *v, uint64_t *budget);
+    /* Compaction: goes on at `position` (0: at the start), looks at about *budget of the value's
+     * blocks, which it takes off *budget, and has those moved that `m` wants; v->data may change.
+     * Returns where to go on, 0 at the end. What comes or goes in between may be passed over. Not
+     * under a view. */
+    uint64_t (*move)(struct value *v, uint64_t position, uint64_t *budget,
+                     const struct mem_move *m);
     /* A deep copy. */
     struct value (*copy)(const struct value *v);
     /* What OBJECT ENCODING says. */
@@ -83,6 +91,12 @@ static inline uint64_t value_count(const struct value *v)
 static inline size_t value_memory(const struct value *v)
 {
     return value_ops_of(v->type)->memory(v);
+}
+
+/* What a move has done, taken off its budget. */
+static inline void value_spend(uint64_t *budget, uint64_t done)
+{
+    *budget -= done < *budget ? done : *budget;
 }
 
 /* Frees it whole. */

@@ -647,6 +647,44 @@ static bool free_some(struct value *v, uint64_t *budget)
     return true;
 }
 
+/* Positions from here on are ranks in the tree; below, points of the table. */
+#define MOVE_TREE ((uint64_t)1 << 62)
+
+static void replace_item(void *context, const struct btree_item *from, struct btree_item *to)
+{
+    struct zset *z = context;
+    struct table_probe p;
+    table_probe_start(&p, &z->members, hash_item(from, z->members.context));
+    while (table_probe_next(&p) != from)
+        assert(p.bucket);
+    table_replace(table_probe_place(&p), to, false);
+}
+
+static uint64_t move(struct value *v, uint64_t position, uint64_t *budget,
+                     const struct mem_move *m)
+{
+    if (position == 0)
+        v->data = mem_move_block(m, v->data);
+    value_spend(budget, 1);
+    if (is_packed(v))
+        return 0;
+    struct zset *z = v->data;
+    assert(!z->view);
+    while (*budget && position < MOVE_TREE) {
+        position = table_move(&z->members, position, 1, m, NULL, NULL);
+        value_spend(budget, 1);
+        if (position == 0)
+            position = MOVE_TREE;
+    }
+    while (*budget && position - MOVE_TREE < z->tree.count) {
+        uint64_t rank = position - MOVE_TREE;
+        uint64_t next = btree_move_memory(&z->tree, rank, m, replace_item, z);
+        position = MOVE_TREE + next;
+        value_spend(budget, next - rank);
+    }
+    return position >= MOVE_TREE && position - MOVE_TREE >= z->tree.count ? 0 : position;
+}
+
 static struct value copy(const struct value *v)
 {
     void *data = is_packed(v) ? (void *)listpack_copy(v->data) : tree_copy(v->data);
@@ -664,6 +702,7 @@ const struct value_ops zset_ops = {
     .memory = memory,
     .parts = parts,
     .free_some = free_some,
+    .move = move,
     .copy = copy,
     .encoding_name = encoding_name,
 };

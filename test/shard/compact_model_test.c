@@ -12,7 +12,7 @@
 
 static struct model model;
 static struct mem_move moving;
-static struct mem_thin thin;
+static struct mem_map thin;
 
 /* As server/compact.c does it, but for the clock: a pass goes on where it stood, and waits for the
  * end of a snapshot. */
@@ -63,8 +63,8 @@ static void run_model(uint32_t shard_count, uint64_t seed)
     world_init(&m->world, shard_count);
     m->world.no_touch = true;
     m->state = seed;
-    mem_move_start(&moving);
-    mem_move_share(&moving, &thin, 1, 0);
+    mem_move_look(&moving);
+    mem_move_start(&moving, &thin, 1, 0);
     for (uint32_t i = 0; i < ROUNDS; i++) {
         struct undo u;
         if (i % 250 == 0)
@@ -83,7 +83,7 @@ static void run_model(uint32_t shard_count, uint64_t seed)
     }
     cr_expect(stepped > ROUNDS / 4);
     mem_move_end(&moving);
-    mem_free(thin.ranges);
+    mem_map_end(&thin);
     world_deinit(&m->world);
 }
 

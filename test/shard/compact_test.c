@@ -83,10 +83,10 @@ static void check(void)
 Test(compact, leaves_every_key_as_it_was)
 {
     fill_and_thin();
-    struct mem_move moving;
-    struct mem_thin thin = {0};
-    mem_move_start(&moving);
-    mem_move_share(&moving, &thin, 1, 0);
+    struct mem_move moving = {0};
+    struct mem_map thin = {0};
+    mem_move_look(&moving);
+    mem_move_start(&moving, &thin, 1, 0);
     compact_start(&shard, &moving);
     mem_move_begin(&moving);
     while (compact_step(&shard, 16)) {
@@ -96,7 +96,7 @@ Test(compact, leaves_every_key_as_it_was)
     }
     mem_move_pause(&moving);
     mem_move_end(&moving);
-    mem_free(thin.ranges);
+    mem_map_end(&thin);
     check();
 }
 

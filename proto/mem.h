@@ -19,10 +19,12 @@ void mem_free(void *p);
  * back to the system at once. */
 void mem_free_now(void *p);
 struct mem_move;
-/* Gives memory that this thread has freed back to the system, as far as whole pages of it are free.
- * `m` is the thread's own compaction, begun or not: the pages of its copies are not free. Takes
- * time in proportion to what is held: for after a lot was freed. */
-void mem_trim(const struct mem_move *m);
+/* Gives memory that this thread has freed back to the system, as far as whole pages of it are free:
+ * MEM_TRIM_STEP of it at the most, from the address *from on (0: the start). True where there may be
+ * more, with *from moved on. `m` is the thread's own compaction, begun or not: the pages of its
+ * copies are not free. Besides that, it takes time in proportion to what is held. */
+#define MEM_TRIM_STEP ((size_t)2 << 20)
+bool mem_trim(const struct mem_move *m, uintptr_t *from);
 
 /* Pages for slabs, straight from the system, aligned to their size; what is returned goes back to
  * it at once. Each owner (a shard's heap) has a set of its own, so there is no lock. All must be
@@ -71,6 +73,8 @@ uint64_t mem_move_look(struct mem_move *m);
  * one's, and takes what the others have left in theirs, for all threads may have blocks in them.
  * That may be out of date, which moves some blocks in vain. Nobody else uses `all` meanwhile. */
 void mem_move_start(struct mem_move *m, struct mem_map *all, uint32_t count, uint32_t own);
+/* Leaves what the last look has noted in this thread's place, for the others. */
+void mem_move_tell(const struct mem_move *m, struct mem_map *place);
 void mem_map_end(struct mem_map *m);
 bool mem_move_wants(const struct mem_move *m, const void *block);
 /* A copy of a block that lies in a thin page, of the same usable size, where whoever points to the

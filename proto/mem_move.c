@@ -12,6 +12,11 @@ uint64_t mem_move_look(struct mem_move *m)
     return 0;
 }
 
+void mem_move_tell(const struct mem_move *m, struct mem_map *place)
+{
+    (void)m, (void)place;
+}
+
 void mem_move_start(struct mem_move *m, struct mem_map *all, uint32_t count, uint32_t own)
 {
     (void)m, (void)all, (void)count, (void)own;
@@ -41,6 +46,7 @@ void mem_move_end(struct mem_move *m)
 
 #include "proto/mem_map.h"
 
+#define DECOMMIT_DELAY_MS 25 /* mimalloc's default */
 /* Pages are thin that are used less than that: sixteenths. What is left thin may so be an eighth of
  * what is held, at the worst. */
 #define THIN_SHARE 14
@@ -79,11 +85,16 @@ uint64_t mem_move_look(struct mem_move *m)
     }
 }
 
+void mem_move_tell(const struct mem_move *m, struct mem_map *place)
+{
+    mem_map_start(place, m->thin.count);
+    mem_map_add(place, &m->thin);
+}
+
 void mem_move_start(struct mem_move *m, struct mem_map *all, uint32_t count, uint32_t own)
 {
     uint32_t segments = 0;
-    mem_map_start(&all[own], m->thin.count);
-    mem_map_add(&all[own], &m->thin);
+    mem_move_tell(m, &all[own]);
     for (uint32_t i = 0; i < count; i++)
         segments += all[i].count;
     mem_map_reserve(&m->thin, segments);
@@ -99,11 +110,15 @@ bool mem_move_wants(const struct mem_move *m, const void *block)
     return m->fresh && mem_map_has(&m->thin, (uintptr_t)block);
 }
 
+/* Pages that a pass empties go back at once, so that their number does not add up: the time that
+ * takes is the slice's. The delay is one option of the process, which threads set across each other
+ * at times: what is then given back early or not at all costs time, or waits for mem_trim. */
 void mem_move_begin(struct mem_move *m)
 {
     if (!m->fresh)
         return;
     m->before = mi_heap_set_default(m->fresh);
+    mi_option_set(mi_option_decommit_delay, 0);
 }
 
 void mem_move_pause(struct mem_move *m)
@@ -111,6 +126,7 @@ void mem_move_pause(struct mem_move *m)
     if (!m->fresh)
         return;
     mi_heap_set_default(m->before);
+    mi_option_set(mi_option_decommit_delay, DECOMMIT_DELAY_MS);
 }
 
 /* The pages go to the thread's own heap. */

@@ -14,10 +14,11 @@
 #ifdef LASCA_SYSTEM_MALLOC
 #include <malloc.h>
 
-void mem_trim(const struct mem_move *m)
+bool mem_trim(const struct mem_move *m, uintptr_t *from)
 {
-    (void)m;
+    (void)m, (void)from;
     malloc_trim(0);
+    return false;
 }
 #else
 #include <mimalloc.h>
@@ -31,6 +32,7 @@ void mem_trim(const struct mem_move *m)
 #define HEAD_SLICES 4
 /* Larger blocks have segments of their own, of other sizes. */
 #define LARGE_MAX (MAP_SEGMENT_SIZE / 2)
+#define PAGE_SIZE ((uintptr_t)4096)
 /* Room for 4 GB at first. */
 #define ROOM_MIN 128
 
@@ -48,42 +50,80 @@ static bool is_used(const struct mem_segment *s, uintptr_t slice)
     return s->marks[slice / 64] >> slice % 64 & 1;
 }
 
-static void give_back(const struct mem_segment *s)
+/* Bytes of a stretch that are resident: what giving it back takes time for. */
+static size_t resident(uintptr_t at, size_t size)
 {
-    for (uintptr_t i = HEAD_SLICES; i < MAP_SLICES; i++) {
-        uintptr_t first = i;
-        while (i < MAP_SLICES && !is_used(s, i))
-            i++;
-        if (i > first)
-            madvise((void *)(s->start + first * MAP_SLICE_SIZE), (i - first) * MAP_SLICE_SIZE,
-                    MADV_DONTNEED);
+    unsigned char in_core[MAP_SLICE_SIZE / PAGE_SIZE];
+    size_t pages = 0;
+    if (mincore((void *)at, size, in_core) != 0)
+        return size;
+    for (size_t i = 0; i < size / PAGE_SIZE; i++)
+        pages += in_core[i] & 1;
+    return pages * PAGE_SIZE;
+}
+
+/* From *from on, which lies in the segment. True where the step ended before the segment did. */
+static bool give_back(const struct mem_segment *s, uintptr_t *from, size_t *given)
+{
+    uintptr_t i = (*from - s->start) / MAP_SLICE_SIZE;
+    for (; i < MAP_SLICES && *given < MEM_TRIM_STEP; i++) {
+        uintptr_t at = s->start + i * MAP_SLICE_SIZE;
+        size_t size = i < HEAD_SLICES || is_used(s, i) ? 0 : resident(at, MAP_SLICE_SIZE);
+        *given += size;
+        if (size)
+            madvise((void *)at, MAP_SLICE_SIZE, MADV_DONTNEED);
     }
+    *from = s->start + i * MAP_SLICE_SIZE;
+    return i < MAP_SLICES;
+}
+
+/* The first segment that does not end at the address or before. */
+static const struct mem_segment *segment_from(const struct mem_map *used, uintptr_t from)
+{
+    const struct mem_segment *first = NULL;
+    for (const struct mem_segment *s = used->slots; s < used->slots + used->cap; s++)
+        if (s->start && s->start + MAP_SEGMENT_SIZE > from && (!first || s->start < first->start))
+            first = s;
+    return first;
+}
+
+static bool step(const struct mem_map *used, uintptr_t *from)
+{
+    size_t given = 0;
+    const struct mem_segment *s;
+    while ((s = segment_from(used, *from))) {
+        if (*from < s->start)
+            *from = s->start;
+        if (give_back(s, from, &given))
+            return true;
+    }
+    return false;
 }
 
 /* False where the map was too small. */
-static bool trim(struct mem_map *used, const struct mem_move *m)
+static bool note_pages(struct mem_map *used, const struct mem_move *m)
 {
     mi_heap_visit_blocks(mi_heap_get_backing(), false, note_page, used);
     if (m->fresh)
         mi_heap_visit_blocks(m->fresh, false, note_page, used);
-    for (uint32_t i = 0; !used->full && i < used->cap; i++)
-        if (used->slots[i].start)
-            give_back(&used->slots[i]);
     return !used->full;
 }
 
 /* What other threads have freed of this one's memory becomes pages only now. */
-void mem_trim(const struct mem_move *m)
+bool mem_trim(const struct mem_move *m, uintptr_t *from)
 {
     struct mem_map used = {0};
-    mi_collect(true);
+    if (*from == 0)
+        mi_collect(true);
     if (mi_version() != VERSION)
-        return;
-    bool done = false;
-    for (uint32_t room = ROOM_MIN; !done; room *= 2) {
+        return false;
+    bool noted = false;
+    for (uint32_t room = ROOM_MIN; !noted; room *= 2) {
         mem_map_start(&used, room);
-        done = !used.slots || trim(&used, m);
+        noted = !used.slots || note_pages(&used, m);
     }
+    bool more = step(&used, from);
     mem_map_end(&used);
+    return more;
 }
 #endif

@@ -14,7 +14,7 @@
 /* How often a core looks: the walk over the allocator's pages takes up to 1 ms a gigabyte. */
 #define LOOK_US 2000000
 /* What is idle is worth a pass from here on: so much, and such a part of the data. */
-#define IDLE_MIN (UINT64_C(512) << 10)
+#define IDLE_MIN (UINT64_C(192) << 10)
 #define IDLE_SHARE 16
 /* A pass was of use that has made such a part of what was idle less, or in whose time such a part
  * of the data has come or gone. Others have a pause behind them, doubled each time; what is idle
@@ -119,7 +119,7 @@ void compact_look(struct core *c)
 {
     struct shard *s = &c->shard;
     c->compact_used_us = 0;
-    c->compacting = s->compaction.on;
+    c->compacting = s->compaction.on || c->trimming_memory;
     if (s->compaction.on || c->now_us - c->compact_looked_us < LOOK_US || !may_compact(c))
         return;
     c->compact_looked_us = c->now_us;
@@ -137,10 +137,29 @@ void compact_look(struct core *c)
     begin(c, own || called, own && !pausing);
 }
 
+void compact_trim(struct core *c)
+{
+    heap_trim(&c->shard.heap);
+    c->trimming_memory = c->compacting = true;
+    c->trim_from = 0;
+}
+
 static bool differs(uint64_t begun, uint64_t now, uint64_t share)
 {
     uint64_t part = begun / share;
     return now < begun - part || now > begun + part;
+}
+
+/* After a pass: what it has emptied is no longer thin to others. */
+static uint64_t look_again(struct core *c)
+{
+    struct compact_shared *shared = server->compaction;
+    uint64_t idle = mem_move_look(&c->moving);
+    pthread_mutex_lock(&shared->lock);
+    mem_move_tell(&c->moving, &shared->thin[c->index]);
+    pthread_mutex_unlock(&shared->lock);
+    mem_move_end(&c->moving);
+    return idle;
 }
 
 /* A pass that was of use may have left something that has become thin meanwhile: it is looked again
@@ -150,9 +169,7 @@ static void end(struct core *c)
     struct shard *s = &c->shard;
     mem_move_end(&c->moving);
     c->compacting = false;
-    mem_trim(&c->moving);
-    c->compact_left = heap_idle(&s->heap) + mem_move_look(&c->moving);
-    mem_move_end(&c->moving);
+    c->compact_left = heap_idle(&s->heap) + look_again(c);
     if (differs(c->compact_begun, c->compact_left, USE_SHARE) ||
         differs(c->compact_begun_data, shard_data(s), CHANGED_SHARE))
         c->compact_pause_us = c->compact_again_us = c->compact_looked_us = 0;
@@ -161,29 +178,38 @@ static void end(struct core *c)
     if (c->compact_pause_us > PAUSE_MAX_US)
         c->compact_pause_us = PAUSE_MAX_US;
     c->compact_again_us = c->now_us + c->compact_pause_us;
+    compact_trim(c);
     c->compact_seen_ended +=
         atomic_fetch_add_explicit(&server->compaction->ended, 1, memory_order_relaxed) ==
         c->compact_seen_ended;
 }
 
+/* True where more is to be done. */
+static bool pass_slice(struct core *c, int64_t end_us)
+{
+    bool more = true;
+    mem_move_begin(&c->moving);
+    while (more && monotonic_us() < end_us)
+        more = compact_step(&c->shard, 1);
+    mem_move_pause(&c->moving);
+    return more;
+}
+
 void compact_slice(struct core *c)
 {
-    int64_t start_us = monotonic_us(), now_us = start_us;
+    int64_t start_us = monotonic_us();
+    bool ended = false;
     assert(!c->inner && !c->serving);
-    if (!may_compact(c)) {
+    if (c->trimming_memory)
+        c->trimming_memory = mem_trim(&c->moving, &c->trim_from);
+    else if (c->shard.compaction.on && may_compact(c))
+        ended = !pass_slice(c, start_us + SLICE_US);
+    else
         c->compacting = false; /* until the next cron */
-        return;
-    }
-    mem_move_begin(&c->moving);
-    bool more = true;
-    while (more && now_us - start_us < SLICE_US) {
-        more = compact_step(&c->shard, 1);
-        now_us = monotonic_us();
-    }
-    mem_move_pause(&c->moving);
-    latency_note(c, "active-defrag-cycle", now_us - start_us);
-    c->compact_used_us += now_us - start_us;
-    if (!more)
+    int64_t passed_us = monotonic_us() - start_us;
+    latency_note(c, "active-defrag-cycle", passed_us);
+    c->compact_used_us += passed_us;
+    if (ended)
         end(c);
     else if (c->compact_used_us >= PERIOD_US)
         c->compacting = false;

@@ -11,6 +11,8 @@ struct compact_shared;
 struct compact_shared *compact_create(uint32_t core_count);
 void compact_destroy(struct compact_shared *s, uint32_t core_count);
 
+/* Gives the system back what is free, in slices as well. */
+void compact_trim(struct core *c);
 /* Each cron. */
 void compact_look(struct core *c);
 /* Between iterations, where c->compacting. */

@@ -262,6 +262,8 @@ struct core {
     uint64_t compact_begun_data; /* of the shard, at the last pass's begin */
     uint64_t compact_begun, compact_left; /* idle before the last pass and after it, bytes */
     int64_t compact_pause_us, compact_again_us; /* after passes of no use: how long, until when */
+    bool trimming_memory;      /* mem_trim is to go on */
+    uintptr_t trim_from;       /* ... there */
     struct mem_move moving;    /* of the pass that is on */
     bool sweeping;             /* the last sweep slice was fruitful: another one is due */
     int64_t sweep_used_us;     /* in this period */

@@ -172,7 +172,7 @@ static void note_memory(struct core *c)
     c->dropped_bytes = 0;
     c->trim_mark = data;
     c->trim_asked = false;
-    mem_trim(&c->moving);
+    compact_trim(c);
 }
 
 /* Frees what was put aside, for a little while. */
@@ -286,7 +286,7 @@ void cron_run(struct core *c)
         aof_cron(c);
     end_pause(c);
     bool busy = c->over_soft_limit || c->trim_asked || c->held || c->stop_deadline_us ||
-                c->shard.compaction.on || server->config.watchdog_period ||
+                c->shard.compaction.on || c->trimming_memory || server->config.watchdog_period ||
                 c->stats.commands != c->cron_commands || shard_has_expiring(&c->shard);
     c->cron_commands = c->stats.commands;
     c->stats.cron_us += (uint64_t)(monotonic_us() - began_us);

@@ -229,7 +229,10 @@ static void purge_run(struct call *c)
 {
     struct core *core = server->cores[c->shard->index];
     if (core == core_self()) {
-        mem_trim(&core->moving);
+        uintptr_t from = 0;
+        heap_trim(&c->shard->heap);
+        while (mem_trim(&core->moving, &from))
+            continue;
         return;
     }
     core->trim_asked = true;

@@ -156,13 +156,20 @@ static void destroy_list(struct heap *h, struct heap_page *p)
     }
 }
 
+void heap_trim(struct heap *h)
+{
+    destroy_list(h, h->empty);
+    h->empty = NULL;
+    h->empty_count = 0;
+}
+
 void heap_deinit(struct heap *h)
 {
     for (unsigned class = 0; class < HEAP_CLASS_COUNT; class++)
         destroy_list(h, h->partial[class]);
     destroy_list(h, h->full);
     destroy_list(h, h->evacuating);
-    destroy_list(h, h->empty);
+    heap_trim(h);
     assert(h->page_count == 0);
     heap_init(h);
 }

@@ -55,5 +55,7 @@ size_t heap_idle(const struct heap *h);
 bool heap_evacuates(struct heap *h, const void *block, size_t size);
 /* Those that are not empty by now are pages like others again. */
 void heap_evacuate_end(struct heap *h);
+/* Gives the empty pages that are kept back. */
+void heap_trim(struct heap *h);
 /* The self-check of tests: aborts on a broken invariant. */
 void heap_check(const struct heap *h);

@@ -13,6 +13,8 @@
 
 /* How often a core looks: the walk over the allocator's pages takes up to 1 ms a gigabyte. */
 #define LOOK_US 2000000
+/* ... and how soon after its last look where another core calls. */
+#define CALLED_LOOK_US 300000
 /* What is idle is worth a pass from here on: so much, and such a part of the data. */
 #define IDLE_MIN (UINT64_C(192) << 10)
 #define IDLE_SHARE 16
@@ -82,12 +84,10 @@ static void note_ended(struct core *c)
 
 /* True where another core has begun a pass since this one last did: it may need our help, as the
  * blocks of this shard that lie in its pages are moved by us alone. */
-static bool is_called(struct core *c)
+static bool is_called(const struct core *c)
 {
     uint32_t begun = atomic_load_explicit(&server->compaction->begun, memory_order_relaxed);
-    bool called = begun != c->compact_seen_begun;
-    c->compact_seen_begun = begun;
-    return called && c->shard.block_bytes;
+    return begun != c->compact_seen_begun && c->shard.block_bytes;
 }
 
 /* By itself: not because another core has begun, or they would call each other for ever. */
@@ -95,13 +95,15 @@ static void begin(struct core *c, bool values, bool by_itself)
 {
     struct compact_shared *shared = server->compaction;
     if (values) {
+        /* Word is left and taken, and the begin counted and seen, in one: whoever leaves word
+         * later calls again. */
         pthread_mutex_lock(&shared->lock);
         mem_move_start(&c->moving, shared->thin, server->core_count, c->index);
+        c->compact_seen_begun =
+            by_itself ? atomic_fetch_add_explicit(&shared->begun, 1, memory_order_relaxed) + 1
+                      : atomic_load_explicit(&shared->begun, memory_order_relaxed);
         pthread_mutex_unlock(&shared->lock);
     }
-    if (values && by_itself)
-        c->compact_seen_begun =
-            atomic_fetch_add_explicit(&shared->begun, 1, memory_order_relaxed) + 1;
     compact_start(&c->shard, values ? &c->moving : NULL);
     c->compacting = true;
 }
@@ -120,13 +122,15 @@ void compact_look(struct core *c)
     struct shard *s = &c->shard;
     c->compact_used_us = 0;
     c->compacting = s->compaction.on || c->trimming_memory;
-    if (s->compaction.on || c->now_us - c->compact_looked_us < LOOK_US || !may_compact(c))
+    bool called = is_called(c);
+    if (s->compaction.on || !may_compact(c) ||
+        c->now_us - c->compact_looked_us < (called ? CALLED_LOOK_US : LOOK_US))
         return;
     c->compact_looked_us = c->now_us;
     note_ended(c);
     uint64_t data = shard_data(s);
     uint64_t slabs = heap_idle(&s->heap), values = mem_move_look(&c->moving);
-    bool own = is_much(values, data), called = is_called(c);
+    bool own = is_much(values, data);
     bool pausing = is_pausing(c, slabs + values);
     if (!called && (pausing || (!own && !is_much(slabs, data)))) {
         mem_move_end(&c->moving);

@@ -15,6 +15,8 @@
 #define LOOK_US 2000000
 /* ... and how soon after its last look where another core calls. */
 #define CALLED_LOOK_US 300000
+/* How often what is free is given back while commands run; sooner when they have ceased. */
+#define TRIM_US 10000000
 /* What is idle is worth a pass from here on: so much, and such a part of the data. */
 #define IDLE_MIN (UINT64_C(192) << 10)
 #define IDLE_SHARE 16
@@ -117,6 +119,25 @@ static bool is_pausing(struct core *c, uint64_t idle)
     return c->now_us < c->compact_again_us && idle <= c->compact_left + c->compact_left / USE_SHARE;
 }
 
+void compact_trim(struct core *c)
+{
+    heap_trim(&c->shard.heap);
+    c->trimming_memory = c->compacting = true;
+    c->trim_from = 0;
+    c->trimmed_commands = c->stats.commands;
+    c->trim_again_us = c->now_us + TRIM_US;
+}
+
+/* What commands have left free stays with the allocator otherwise, and is in no page that a look
+ * would see. */
+static void trim_now_and_then(struct core *c)
+{
+    bool quiet = c->stats.commands == c->compact_commands;
+    c->compact_commands = c->stats.commands;
+    if (c->trimmed_commands != c->stats.commands && (quiet || c->now_us >= c->trim_again_us))
+        compact_trim(c);
+}
+
 void compact_look(struct core *c)
 {
     struct shard *s = &c->shard;
@@ -134,18 +155,12 @@ void compact_look(struct core *c)
     bool pausing = is_pausing(c, slabs + values);
     if (!called && (pausing || (!own && !is_much(slabs, data)))) {
         mem_move_end(&c->moving);
+        trim_now_and_then(c);
         return;
     }
     c->compact_begun_data = data;
     c->compact_begun = slabs + values;
     begin(c, own || called, own && !pausing);
-}
-
-void compact_trim(struct core *c)
-{
-    heap_trim(&c->shard.heap);
-    c->trimming_memory = c->compacting = true;
-    c->trim_from = 0;
 }
 
 static bool differs(uint64_t begun, uint64_t now, uint64_t share)

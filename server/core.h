@@ -264,6 +264,8 @@ struct core {
     int64_t compact_pause_us, compact_again_us; /* after passes of no use: how long, until when */
     bool trimming_memory;      /* mem_trim is to go on */
     uintptr_t trim_from;       /* ... there */
+    int64_t trim_again_us;     /* when it is due while commands run */
+    uint64_t trimmed_commands, compact_commands; /* run by the last trim; by the last look */
     struct mem_move moving;    /* of the pass that is on */
     bool sweeping;             /* the last sweep slice was fruitful: another one is due */
     int64_t sweep_used_us;     /* in this period */

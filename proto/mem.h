@@ -20,10 +20,10 @@ void mem_free(void *p);
 void mem_free_now(void *p);
 struct mem_move;
 /* Gives memory that this thread has freed back to the system, as far as whole pages of it are free:
- * MEM_TRIM_STEP of it at the most, from the address *from on (0: the start). True where there may be
- * more, with *from moved on. `m` is the thread's own compaction, begun or not: the pages of its
+ * MEM_TRIM_STEP of it at the most, from the address *from on (0: the start). True where there may
+ * be more, with *from moved on. `m` is the thread's own compaction, begun or not: the pages of its
  * copies are not free. Besides that, it takes time in proportion to what is held. */
-#define MEM_TRIM_STEP ((size_t)2 << 20)
+#define MEM_TRIM_STEP ((size_t)1 << 20)
 bool mem_trim(const struct mem_move *m, uintptr_t *from);
 
 /* Pages for slabs, straight from the system, aligned to their size; what is returned goes back to

@@ -6,10 +6,11 @@
 #include <string.h>
 
 #ifdef LASCA_SYSTEM_MALLOC
+/* So much that passes are made. */
 uint64_t mem_move_look(struct mem_move *m)
 {
     (void)m;
-    return 0;
+    return UINT64_C(1) << 40;
 }
 
 void mem_move_tell(const struct mem_move *m, struct mem_map *place)

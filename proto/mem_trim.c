@@ -12,12 +12,11 @@
 #include "proto/mem.h"
 
 #ifdef LASCA_SYSTEM_MALLOC
-#include <malloc.h>
-
+/* A sanitizer's allocator keeps what it has; the C library's own malloc_trim is not to be called
+ * beside it. */
 bool mem_trim(const struct mem_move *m, uintptr_t *from)
 {
     (void)m, (void)from;
-    malloc_trim(0);
     return false;
 }
 #else

@@ -55,8 +55,8 @@ struct compaction {
 
 /* Begins a pass. */
 void compact_start(struct shard *s, const struct mem_move *values);
-/* Goes through `buckets` buckets, or through some blocks of a large collection for each. False where
- * the pass has ended. Not while a snapshot is made, which may look at values from beside. */
+/* Goes through `buckets` buckets, or through some blocks of a large collection for each. False
+ * where the pass has ended. Not while a snapshot is made, which may look at values from beside. */
 bool compact_step(struct shard *s, uint64_t buckets);
 /* Gives the pass up, if one is on. */
 void compact_stop(struct shard *s);

@@ -221,9 +221,11 @@ Test(compact, a_pass_leaves_no_pages_of_collections_thin)
     uint64_t after = mem_move_look(&moving);
     mem_move_end(&moving);
     mem_map_end(&thin);
+    cr_assert(after <= before);
+#ifndef LASCA_SYSTEM_MALLOC
     /* An eighth, and a page of each of the allocator's classes up to 16 KiB. */
-    cr_assert(after <= before && after < data / 8 + 41 * (64 << 10), "%zu of %zu, before %zu",
-              (size_t)after, data, (size_t)before);
+    cr_assert_lt(after, data / 8 + 41 * (64 << 10));
+#endif
 }
 
 /* Between two steps anything may become of a collection. */

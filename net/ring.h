@@ -29,8 +29,8 @@ struct conn {
     uint8_t state;         /* the ring's own bits */
     uint8_t pending;       /* completions still to come (io_uring) */
     bool receiving;        /* wanted: not paused */
-    bool single;           /* the user's, also before ring_add: a ring_poll gives it a buffer or two,
-                            * never a window full of them, and after ring_pause no more than that */
+    bool single;           /* the user's, also before ring_add: a ring_poll gives it a buffer or
+                            * two, never a window full of them, and after ring_pause no more */
     const char *send_data; /* what is being sent; NULL: no send in flight */
     size_t send_size;
     struct conn *next;     /* in the ring's own lists */

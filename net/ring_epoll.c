@@ -57,7 +57,7 @@ struct epoll_ring {
     unsigned slot_size;
     unsigned slots_used; /* in this ring_poll */
     unsigned slots_held; /* ... of those before, held */
-    /* Conns that are closed meanwhile stay until their turn, which comes before their end is told. */
+    /* Conns closed meanwhile stay until their turn, which comes before their end is told. */
     struct conn *sends, *sends_last;
     struct conn_list agenda;
     struct conn_list served; /* had a turn, and go to the agenda's end */

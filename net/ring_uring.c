@@ -16,8 +16,9 @@
  * it was armed; hungry conns are armed first, and no more of both than there are buffers in the
  * window. Thus a conn that can fill every buffer does not starve the others.
  *
- * A multishot receive goes on while the socket has bytes and there are buffers, so that a pause comes
- * too late for up to a whole window of them. A conn marked `single` is armed for one at a time.
+ * A multishot receive goes on while the socket has bytes and there are buffers, so that a pause
+ * comes too late for up to a whole window of them. A conn marked `single` is armed for one at a
+ * time.
  *
  * Sources: io_uring_setup(2), io_uring_enter(2), io_uring_register(2), liburing 2.3. */
 #include "net/ring_backend.h"

@@ -6,7 +6,7 @@
 #include "proto/mem.h"
 
 #define CAPACITY_MIN 4096
-/* What a core can publish between two loops of the slowest one: pipelines of some 50 connections. */
+/* What a core can publish between two loops of the slowest one: pipelines of 50 connections. */
 #define SHARE_MIN 64
 
 struct order_entry {

@@ -55,7 +55,8 @@ def fill(raw, count, *options, size=200, name="key"):
 def used_after_writes(raw):
     """What is used right after two SETs that INFO comes with: the buffers of this connection, which
     INFO's reply needs, are there when room is made for the second."""
-    raw.send(harness.encode("SET", "key:0", "v", "EX", 10000) * 2 + harness.encode("INFO", "memory"))
+    write = harness.encode("SET", "key:0", "v", "EX", 10000)
+    raw.send(write * 2 + harness.encode("INFO", "memory"))
     assert [raw.read_reply(), raw.read_reply()] == ["OK", "OK"]
     return int(raw.read_reply().decode().split("\nused_memory:")[1].split("\r")[0])
 

@@ -111,7 +111,7 @@ Test(order, passes_the_entry_acted_on_at_the_next_call)
 Test(order, shows_an_entry_ahead_and_whom_it_names_once_it_is_published)
 {
     struct order *o = order_create(2, 16);
-    struct core_mask named;
+    struct core_mask named = {0};
     int work;
     cr_expect_null(order_peek(o, 0, &named));
     publish(o, 1, &work, 2);

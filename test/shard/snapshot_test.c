@@ -2,7 +2,7 @@
 #include "test/shard/snapshot_model.h"
 #include "test/shard/write_model.h"
 
-#define ROUNDS 900
+#define ROUNDS 1350
 
 struct saving {
     struct model *m;

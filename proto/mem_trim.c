@@ -29,8 +29,8 @@ bool mem_trim(const struct mem_move *m, uintptr_t *from)
 #define VERSION 209
 /* A segment's head takes one slice or two. */
 #define HEAD_SLICES 4
-/* Larger blocks have segments of their own, of other sizes. */
-#define LARGE_MAX (MAP_SEGMENT_SIZE / 2)
+/* Blocks of about so much on have segments of their own, of other sizes: nothing is given back. */
+#define LARGE_MIN (MAP_SEGMENT_SIZE / 4)
 #define PAGE_SIZE ((uintptr_t)4096)
 /* Room for 4 GB at first. */
 #define ROOM_MIN 128
@@ -39,8 +39,11 @@ static bool note_page(const mi_heap_t *heap, const mi_heap_area_t *area, void *b
                       size_t block_size, void *context)
 {
     uintptr_t from = (uintptr_t)area->blocks;
-    if (area->reserved <= LARGE_MAX)
+    uintptr_t segment = from - from % MAP_SEGMENT_SIZE;
+    if (area->reserved < LARGE_MIN)
         mem_map_mark(context, from, from + area->reserved);
+    else
+        mem_map_mark(context, segment, segment + MAP_SEGMENT_SIZE);
     return true;
 }
 

@@ -17,9 +17,12 @@
 #define CALLED_LOOK_US 300000
 /* How often what is free is given back while commands run; sooner when they have ceased. */
 #define TRIM_US 10000000
-/* What is idle is worth a pass from here on: so much, and such a part of the data. */
+/* What is idle is worth a pass from here on: so much, and such a part of the data; less of it where
+ * no more commands have run since the last look than that. */
 #define IDLE_MIN (UINT64_C(192) << 10)
 #define IDLE_SHARE 16
+#define IDLE_SHARE_QUIET 32
+#define QUIET_COMMANDS 1000
 /* A pass was of use that has made such a part of what was idle less, or in whose time such a part
  * of the data has come or gone. Others have a pause behind them, doubled each time; what is idle
  * ends it early where it has grown by that part. */
@@ -65,9 +68,9 @@ void compact_destroy(struct compact_shared *s, uint32_t core_count)
     mem_free(s);
 }
 
-static bool is_much(uint64_t idle, uint64_t data)
+static bool is_much(uint64_t idle, uint64_t data, bool quiet)
 {
-    return idle > IDLE_MIN && idle > data / IDLE_SHARE;
+    return idle > IDLE_MIN && idle > data / (quiet ? IDLE_SHARE_QUIET : IDLE_SHARE);
 }
 
 static bool may_compact(const struct core *c)
@@ -130,10 +133,8 @@ void compact_trim(struct core *c)
 
 /* What commands have left free stays with the allocator otherwise, and is in no page that a look
  * would see. */
-static void trim_now_and_then(struct core *c)
+static void trim_now_and_then(struct core *c, bool quiet)
 {
-    bool quiet = c->stats.commands == c->compact_commands;
-    c->compact_commands = c->stats.commands;
     if (c->trimmed_commands != c->stats.commands && (quiet || c->now_us >= c->trim_again_us))
         compact_trim(c);
 }
@@ -149,13 +150,15 @@ void compact_look(struct core *c)
         return;
     c->compact_looked_us = c->now_us;
     note_ended(c);
+    bool quiet = c->stats.commands - c->compact_commands < QUIET_COMMANDS;
+    c->compact_commands = c->stats.commands;
     uint64_t data = shard_data(s);
     uint64_t slabs = heap_idle(&s->heap), values = mem_move_look(&c->moving);
-    bool own = is_much(values, data);
+    bool own = is_much(values, data, quiet);
     bool pausing = is_pausing(c, slabs + values);
-    if (!called && (pausing || (!own && !is_much(slabs, data)))) {
+    if (!called && (pausing || (!own && !is_much(slabs, data, quiet)))) {
         mem_move_end(&c->moving);
-        trim_now_and_then(c);
+        trim_now_and_then(c, quiet);
         return;
     }
     c->compact_begun_data = data;

@@ -21,21 +21,13 @@ q = Queue('default', connection=c)
 hi = Queue('high', connection=c)
 
 
+def rq(*a):
+    return ['/usr/bin/python3', '-m', 'rq.cli', a[0], '--url', URL, *a[1:]]
+
+
 def burst(*a):
     p = subprocess.run(
-        [
-            '/usr/bin/python3',
-            '-m',
-            'rq.cli',
-            'worker',
-            '--url',
-            URL,
-            '--burst',
-            '--quiet',
-            *a,
-            'high',
-            'default',
-        ],
+        rq('worker', '--burst', '--quiet', *a, 'high', 'default'),
         timeout=20,
         capture_output=True,
         text=True,
@@ -85,19 +77,7 @@ assert len(FinishedJobRegistry(queue=q)) >= 8
 s = q.enqueue_in(datetime.timedelta(seconds=1), jobs.log, 'timed')
 eq(len(ScheduledJobRegistry(queue=q)), 1)
 w = subprocess.Popen(
-    [
-        '/usr/bin/python3',
-        '-m',
-        'rq.cli',
-        'worker',
-        '--url',
-        URL,
-        '--with-scheduler',
-        '--quiet',
-        '--name',
-        'wk',
-        'default',
-    ]
+    rq('worker', '--with-scheduler', '--quiet', '--name', 'wk', 'default')
 )
 try:
     wait_for(lambda: s.get_status(refresh=True) == 'finished', 10, 'scheduled job')
@@ -120,7 +100,7 @@ q.enqueue(jobs.mul, 1, 1)
 eq(q.empty() >= 0, True)
 q.delete()
 o = subprocess.run(
-    ['/usr/bin/python3', '-m', 'rq.cli', 'info', '--url', URL, '--raw'],
+    rq('info', '--raw'),
     capture_output=True,
     text=True,
     timeout=10,
